@@ -5,6 +5,7 @@
     DemurError
     ├── UsageError (ValueError)             the caller's input is off; exit code 2
     │   ├── ConfigError                     a configuration key or value
+    │   │   └── MissingModelError           weights that are not here and cannot be fetched now; exit code 3
     │   ├── TaskError                       a task that is not defined, or defined badly
     │   ├── RegistryError (LookupError)     a plug-in name nobody registered
     │   └── DataError                       the data given
@@ -47,6 +48,19 @@ class ConfigError(UsageError):
     def __init__(self, message: str, key: str | None = None) -> None:
         super().__init__(message)
         self.key = key
+
+
+class MissingModelError(ConfigError):
+    """A model's weights are not on this machine and no hub could be reached; ``model`` is its name.
+
+    The configuration may be right all the same: an experiment skips such a model and goes on.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, model: str) -> None:
+        super().__init__(message, key="model")
+        self.model = model
 
 
 class TaskError(UsageError):
