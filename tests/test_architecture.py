@@ -38,7 +38,10 @@ LAYERS = (
     ("tasks", "config", "errors", "paths", "registry", "_lazy", "__init__"),
 )
 """The layers of the design, the highest first; an import only ever points down, or stays in its package."""
-UPWARD = {("experiment", "report"): "a run ends with its report"}
+UPWARD = {
+    ("experiment", "analysis"): "a run ends with the statistics of its models",
+    ("experiment", "report"): "a run ends with its report",
+}
 """Allowed all the same, with the reason; the package imported may then not import the other, at any depth."""
 
 HEAVY = {

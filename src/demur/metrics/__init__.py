@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from demur.metrics._evaluate import compare as compare
     from demur.metrics._evaluate import evaluate as evaluate
     from demur.metrics._measure import LOWER_IS_BETTER as LOWER_IS_BETTER
+    from demur.metrics._measure import Measurement as Measurement
     from demur.metrics._measure import metric_names as metric_names
     from demur.metrics._ranking import average_precision as average_precision
     from demur.metrics._ranking import recall_at_fpr as recall_at_fpr
@@ -38,6 +39,7 @@ __getattr__, __dir__, __all__ = attach(
         "Estimate": "_evaluate",
         "Evaluation": "_evaluate",
         "LOWER_IS_BETTER": "_measure",
+        "Measurement": "_measure",
         "ReliabilityCurve": "_calibration",
         "ScoreResult": "_security",
         "Scorer": "_scorers",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from demur.metrics import Estimate, compare
-from demur.report._predicted import Predicted
+from demur.analysis import Predicted, align
 from demur.report._run import RunView
 from demur.report._views import ModelView, TaskView, has_interval
 
@@ -105,16 +104,6 @@ def paired_difference(
     )
 
 
-def align(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
-    """Both cut down to the rows they share, in the order of ``a``; a repeated id counts once per repeat."""
-    if a.ids == b.ids:
-        return a, b
-    places = {key: row for row, key in enumerate(_keys(b))}
-    rows = [(row, places[key]) for row, key in enumerate(_keys(a)) if key in places]
-    left, right = (np.array([pair[side] for pair in rows], dtype=np.int64) for side in (0, 1))
-    return a.take(left), b.take(right)
-
-
 def worst_mistakes(task: TaskView, rows: Predicted, limit: int = 10) -> list[Mistake]:
     """The wrong rows with the highest confidence, the surest first."""
     called, confidence = rows.called, rows.proba.max(axis=1)
@@ -132,10 +121,3 @@ def worst_mistakes(task: TaskView, rows: Predicted, limit: int = 10) -> list[Mis
         )
         for row in (int(number) for number in order)
     ]
-
-
-def _keys(rows: Predicted) -> Iterator[tuple[str, int]]:
-    seen: dict[str, int] = {}
-    for identity in rows.ids:
-        seen[identity] = seen.get(identity, -1) + 1
-        yield identity, seen[identity]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import RunError
-from demur.report._predicted import Predicted, read_predicted
+from demur.analysis import Predicted, read_predicted
 from demur.report._views import ModelView, TaskView, finite
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from demur.metrics import Estimate
-from demur.report._compare import Difference, align, differences, paired_difference, worst_mistakes
-from demur.report._predicted import Predicted
+from demur.report._compare import Difference, differences, paired_difference, worst_mistakes
+from demur.analysis import Predicted, align
 
 
 def predicted(ids, called=None, y=None, confidence=0.8):

@@ -10,7 +10,7 @@ import numpy as np
 
 from demur.metrics import Estimate, evaluate
 from demur.report import _words as words
-from demur.report._predicted import Predicted
+from demur.analysis import Predicted
 from demur.report._run import RunView
 from demur.report._views import ModelView, TaskView, has_interval
 from demur.report.figures import _style as style

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,54 @@ class Predicted:
             proba=self.proba[rows],
             columns={name: [values[row] for row in chosen] for name, values in self.columns.items()},
         )
+
+
+Loader = Callable[[str, str], Predicted | None]
+"""Takes a model's name and a protocol; None where there are no such predictions."""
+
+
+def predictions_of(run_folder: Path | str, task: str) -> Loader:
+    """A reader of one task's predictions in a run folder, which remembers what it has read.
+
+    A file that is missing, or cannot be read, counts as none.
+
+    Parameters
+    ----------
+    run_folder
+        The run folder; the files lie in ``predictions/<task>/<model>/<protocol>.parquet``.
+    task
+        Name of the task.
+    """
+    known: dict[tuple[str, str], Predicted | None] = {}
+
+    def load(model: str, protocol: str) -> Predicted | None:
+        key = (model, protocol)
+        if key not in known:
+            path = Path(run_folder) / "predictions" / task / model / f"{protocol}.parquet"
+            try:
+                known[key] = read_predicted(path) if path.is_file() else None
+            except (OSError, ValueError):
+                known[key] = None
+        return known[key]
+
+    return load
+
+
+def align(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
+    """Both cut down to the rows they share, in the order of ``a``; a repeated id counts once per repeat."""
+    if a.ids == b.ids:
+        return a, b
+    places = {key: row for row, key in enumerate(_keys(b))}
+    rows = [(row, places[key]) for row, key in enumerate(_keys(a)) if key in places]
+    left, right = (np.array([pair[side] for pair in rows], dtype=np.int64) for side in (0, 1))
+    return a.take(left), b.take(right)
+
+
+def _keys(rows: Predicted) -> Iterator[tuple[str, int]]:
+    seen: dict[str, int] = {}
+    for identity in rows.ids:
+        seen[identity] = seen.get(identity, -1) + 1
+        yield identity, seen[identity]
 
 
 def read_predicted(path: Path) -> Predicted:

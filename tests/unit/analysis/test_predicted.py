@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from demur.report._predicted import Predicted, read_predicted
+from demur.analysis._predicted import Predicted, read_predicted
 
 
 @pytest.fixture
