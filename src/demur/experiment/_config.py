@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from demur.config import Settings
 from demur.data import CleanConfig, DataSource, SplitConfig
+from demur.experiment._search_config import SearchConfig
 
 Protocol = Literal["valid", "test", "blind", "cv", "leave_one_model_out", "leave_one_source_out"]
 DEFAULT_MODELS = (
@@ -35,6 +36,9 @@ class ModelSpec(Settings):
         default=(), description="Only these protocols beside valid, test and blind; empty: all that are on."
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="The family's settings.")
+    search: SearchConfig | None = Field(
+        default=None, description="Search for the best settings on the training rows; {} searches by default."
+    )
 
     @model_validator(mode="before")
     @classmethod
