@@ -5,19 +5,30 @@ from typing import TYPE_CHECKING
 from demur._lazy import attach
 
 if TYPE_CHECKING:
+    from demur.training._balance import WeightChange as WeightChange
+    from demur.training._balance import WeightController as WeightController
+    from demur.training._balance import balanced_weights as balanced_weights
+    from demur.training._config import BalanceConfig as BalanceConfig
     from demur.training._config import TrainConfig as TrainConfig
     from demur.training._data import PadCollator as PadCollator
     from demur.training._data import TokenDataset as TokenDataset
     from demur.training._data import pad_rows as pad_rows
     from demur.training._data import plan_batches as plan_batches
+    from demur.training._losses import ClassLoss as ClassLoss
+    from demur.training._losses import DistillationLoss as DistillationLoss
+    from demur.training._losses import FocalLoss as FocalLoss
     from demur.training._losses import Loss as Loss
+    from demur.training._losses import MultiTaskLoss as MultiTaskLoss
     from demur.training._losses import WeightedCrossEntropy as WeightedCrossEntropy
-    from demur.training._losses import balanced_weights as balanced_weights
     from demur.training._losses import make_loss as make_loss
+    from demur.training._losses import make_multi_loss as make_multi_loss
     from demur.training._runtime import full_disk_as_os_error as full_disk_as_os_error
     from demur.training._runtime import pick_device as pick_device
     from demur.training._runtime import quiet_transformers as quiet_transformers
     from demur.training._runtime import seeded as seeded
+    from demur.training._scores import ValidationScore as ValidationScore
+    from demur.training._scores import multi_task_score as multi_task_score
+    from demur.training._scores import validation_score as validation_score
     from demur.training._tokens import RowEncoder as RowEncoder
     from demur.training._tokens import TokenLimits as TokenLimits
     from demur.training._tokens import TokenRows as TokenRows
@@ -25,12 +36,16 @@ if TYPE_CHECKING:
     from demur.training._trainer import TrainResult as TrainResult
     from demur.training._trainer import TrainSetup as TrainSetup
     from demur.training._trainer import train_classifier as train_classifier
-    from demur.training._trainer import validation_score as validation_score
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "BalanceConfig": "_config",
+        "ClassLoss": "_losses",
+        "DistillationLoss": "_losses",
+        "FocalLoss": "_losses",
         "Loss": "_losses",
+        "MultiTaskLoss": "_losses",
         "PadCollator": "_data",
         "Progress": "_trainer",
         "RowEncoder": "_tokens",
@@ -40,16 +55,21 @@ __getattr__, __dir__, __all__ = attach(
         "TrainConfig": "_config",
         "TrainResult": "_trainer",
         "TrainSetup": "_trainer",
+        "ValidationScore": "_scores",
+        "WeightChange": "_balance",
+        "WeightController": "_balance",
         "WeightedCrossEntropy": "_losses",
-        "balanced_weights": "_losses",
+        "balanced_weights": "_balance",
         "full_disk_as_os_error": "_runtime",
         "make_loss": "_losses",
+        "make_multi_loss": "_losses",
+        "multi_task_score": "_scores",
         "pad_rows": "_data",
         "pick_device": "_runtime",
         "plan_batches": "_data",
         "quiet_transformers": "_runtime",
         "seeded": "_runtime",
         "train_classifier": "_trainer",
-        "validation_score": "_trainer",
+        "validation_score": "_scores",
     },
 )

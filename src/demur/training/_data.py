@@ -35,9 +35,19 @@ def plan_batches(lengths: NDArray[np.int64], max_rows: int, max_tokens: int) -> 
     return batches
 
 
-def pad_rows(rows: TokenRows, pad_id: int) -> dict[str, NDArray[np.int64]]:
-    """Pad rows to the longest of them: ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(n, t)``."""
-    width = int(rows.lengths.max())
+def pad_rows(rows: TokenRows, pad_id: int, width: int | None = None) -> dict[str, NDArray[np.int64]]:
+    """Pad rows: ``input_ids``, ``attention_mask``, ``token_type_ids``, each ``(n, t)``.
+
+    Parameters
+    ----------
+    rows
+        The token ids and segment ids.
+    pad_id
+        The id that fills short rows.
+    width
+        Columns at least; a batch is always as wide as its longest row.
+    """
+    width = max(int(rows.lengths.max()), width or 0)
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     types = np.zeros((len(rows), width), dtype=np.int64)
@@ -50,20 +60,30 @@ def pad_rows(rows: TokenRows, pad_id: int) -> dict[str, NDArray[np.int64]]:
 
 @dataclass(frozen=True)
 class TokenDataset:
-    """Encoded rows with their class ids; a map-style data set for torch."""
+    """Encoded rows with their class ids; a map-style data set for torch.
+
+    Parameters
+    ----------
+    rows
+        The token ids.
+    targets
+        Class ids ``(n,)``; or of several heads ``(n, heads)``. -100 where a label is not known.
+    soft
+        A teacher's probabilities ``(n, k)``, NaN in rows it did not judge; None without a teacher.
+    """
 
     rows: TokenRows
     targets: NDArray[np.int64]
+    soft: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        return {
-            "ids": self.rows.ids[number],
-            "types": self.rows.types[number],
-            "label": int(self.targets[number]),
-        }
+        item = {"ids": self.rows.ids[number], "types": self.rows.types[number], "label": self.targets[number]}
+        if self.soft is not None:
+            item["soft"] = self.soft[number]
+        return item
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -73,7 +93,8 @@ class TokenDataset:
     def sorted_by_length(self) -> TokenDataset:
         """The same rows, longest first, so that plain batches carry little padding."""
         order = np.argsort(-self.lengths, kind="stable")
-        return TokenDataset(self.rows.take(order), self.targets[order])
+        soft = None if self.soft is None else self.soft[order]
+        return TokenDataset(self.rows.take(order), self.targets[order], soft)
 
 
 class PadCollator:
@@ -85,20 +106,25 @@ class PadCollator:
         The id that fills short rows.
     inputs
         Which of ``input_ids``, ``attention_mask``, ``token_type_ids`` the module takes.
+    width
+        Tokens every batch is padded to at least; the longest row of a batch where absent.
     """
 
-    def __init__(self, pad_id: int, inputs: Sequence[str]) -> None:
+    def __init__(self, pad_id: int, inputs: Sequence[str], width: int | None = None) -> None:
         self.pad_id = pad_id
         self.inputs = tuple(inputs)
+        self.width = width
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """Pad the items; ``labels`` is ``(n,)``."""
+        """Pad the items; ``labels`` is ``(n,)`` or ``(n, heads)``; ``soft`` ``(n, k)`` is there with a teacher."""
         import torch
 
         rows = TokenRows([item["ids"] for item in items], [item["types"] for item in items])
-        padded = pad_rows(rows, self.pad_id)
+        padded = pad_rows(rows, self.pad_id, self.width)
         batch = {name: torch.from_numpy(padded[name]) for name in self.inputs}
-        batch["labels"] = torch.tensor([item["label"] for item in items], dtype=torch.long)
+        batch["labels"] = torch.from_numpy(np.array([item["label"] for item in items], dtype=np.int64))
+        if "soft" in items[0]:
+            batch["soft"] = torch.from_numpy(np.array([item["soft"] for item in items], dtype=np.float32))
         return batch
 
 
@@ -108,10 +134,21 @@ class EpochSampler:
     Rows are shuffled, cut into pools of a few dozen batches, sorted by length in each pool, and the
     batches are shuffled again. Unlike transformers' own length sampler its order in epoch 3 is the same
     whether or not epochs 1 and 2 ran in this process, so a resumed training sees the rows it would have.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of each row, ``(n,)``.
+    batch_size
+        Rows a batch.
+    seed
+        Seed of the shuffling.
+    bucketed
+        Whether lengths matter; otherwise the order is shuffled and no more.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int) -> None:
-        self._lengths = lengths
+    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int, bucketed: bool = True) -> None:
+        self._lengths = lengths if bucketed else np.zeros_like(lengths)
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = 0

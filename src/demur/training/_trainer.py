@@ -1,40 +1,34 @@
 """The one torch training loop: any module that gives logits, trained on encoded rows.
 
 What a step, an epoch and a checkpoint are is left to ``transformers.Trainer`` (see ``_loop.py``); this
-module decides what to train with, when to stop, which epoch to keep, and whether to go on where a killed
+module decides what to train with, when to stop, which checkpoint to keep, and whether to go on where a killed
 run stopped.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from demur.errors import DemurError, TrainingError, require, translate_os_error
-from demur.metrics import security_score
-from demur.paths import hash_value, write_json
+from demur.tasks import Task
+from demur.training._checkpoint import fingerprint_training
 from demur.training._config import TrainConfig
 from demur.training._data import PadCollator, TokenDataset
-from demur.training._losses import make_loss
 from demur.training._runtime import full_disk_as_os_error, quiet_transformers, seeded
+from demur.training._scores import ValidationScore
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from demur.tasks import Task
-
-ValidationScore = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
-"""From true class ids ``(n,)`` and probabilities ``(n, k)`` to the figure whose best epoch is kept."""
+    from demur.training._losses import Loss
 
 
 @dataclass(frozen=True)
@@ -55,16 +49,27 @@ class TrainSetup:
     Parameters
     ----------
     classes
-        How many classes the logits have.
+        How many classes the logits have; of no meaning with heads.
     collator
         Makes batches of dataset items.
     score
-        Judges an epoch on the validation rows; higher is better.
+        Judges a model on the validation rows; higher is better.
     folder
         Where checkpoints go; they stay there, and the same call finds them again after a kill. A
         temporary folder where None.
     progress
         Called with a :class:`Progress` after every step.
+    task
+        The task that is learnt: says which classes focal loss weighs more, and what adaptive weights watch.
+    heads
+        The tasks of a module with several heads, by name, in the order of the columns of the targets. Its
+        logits are then a mapping from head to ``(n, k)``, or one tensor with the heads' columns in that order.
+    loss
+        The loss; where None it is made from the settings.
+    rates
+        Factors on the learning rate, by the name of the parameter; 1 where absent.
+    max_tokens
+        What ``padding: max_length`` pads to; the longest training row where None.
     """
 
     classes: int
@@ -72,6 +77,11 @@ class TrainSetup:
     score: ValidationScore | None = None
     folder: Path | None = None
     progress: Callable[[Progress], None] | None = None
+    task: Task | None = None
+    heads: Mapping[str, Task] | None = None
+    loss: Loss | None = None
+    rates: Mapping[str, float] | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,18 +92,13 @@ class TrainResult:
     steps: int
     best_epoch: float | None
     """The epoch whose weights were kept; None where nothing was validated and the last ones were."""
-    history: list[dict[str, float]] = field(repr=False)
-    """One entry an epoch: ``epoch``, ``loss``, and with validation ``score`` and ``valid_loss``."""
+    history: list[dict[str, Any]] = field(repr=False)
+    """One entry a validation (without: a stretch of as many steps), fit for JSON: ``epoch``, ``step``, mean
+    ``loss`` since the entry before, ``learning_rate``; with validation ``score``, ``valid_loss`` and ``choice``,
+    the figure that chooses; with adaptive class weights ``weights``, those in force so far."""
     seconds: float
-
-
-def validation_score(task: Task) -> ValidationScore:
-    """The task's security score of the most probable classes."""
-
-    def score(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-        return security_score(task, targets, probabilities.argmax(axis=1)).value
-
-    return score
+    alpha_trajectory: dict[str, Any] | None = field(default=None, repr=False)
+    """What adaptive class weights did: see :meth:`WeightController.trajectory`; with heads, one for each."""
 
 
 def train_classifier(
@@ -104,7 +109,7 @@ def train_classifier(
     seed: int,
     setup: TrainSetup,
 ) -> TrainResult:
-    """Train a module in place; it ends with the weights of the epoch that scored best.
+    """Train a module in place; it ends with the weights of the best validation.
 
     Parameters
     ----------
@@ -113,8 +118,8 @@ def train_classifier(
     train
         The rows to learn from.
     valid
-        The rows that choose the epoch and stop the training early; without them, or without
-        ``setup.score``, all epochs run and the last one is kept.
+        The rows that choose the checkpoint and stop the training early; without them, or without
+        ``setup.score``, all epochs run and the last weights are kept.
     seed
         Seed of dropout and of the order of the rows. The same seed gives the same weights on the same
         machine and thread count, also when a killed training was resumed.
@@ -122,7 +127,8 @@ def train_classifier(
     Raises
     ------
     TrainingError
-        The loss is NaN or infinite: lower the learning rate, or train in fp32.
+        There is nothing to learn from; the loss is NaN or infinite: lower the learning rate, or train in fp32;
+        or memory does not suffice: the message names what helps.
     StorageError
         The disk is full or not writable.
     MissingDependencyError
@@ -133,9 +139,13 @@ def train_classifier(
     from demur.training import _loop
 
     started = time.perf_counter()
-    loss = make_loss(config, train.targets, setup.classes)
-    judged = valid.sorted_by_length() if valid is not None and setup.score is not None else None
-    plan = _loop.LoopPlan(config, seed, setup, loss, _fingerprint(train, judged, config, seed))
+    judged = valid.sorted_by_length() if valid is not None and len(valid) and setup.score is not None else None
+    _check_rows(train, judged, config, setup)
+    setup = _fill_setup(setup, train, config)
+    settings = {"config": config.model_dump(mode="json"), "seed": seed, "rates": dict(setup.rates or {})}
+    fingerprint = fingerprint_training(module, train, judged, settings)
+    assert setup.loss is not None
+    plan = _loop.LoopPlan(config, seed, setup, setup.loss, fingerprint)
     try:
         with (
             full_disk_as_os_error(),
@@ -143,21 +153,58 @@ def train_classifier(
             seeded(seed),
             quiet_transformers(),
         ):
-            state = _loop.run_loop(module, train, judged, plan, folder)
+            state, trajectory = _loop.run_loop(module, train, judged, plan, folder)
     except DemurError:
         raise
     except OSError as error:
         raise translate_os_error(error, "training") from error
     _check_weights(module)
     history = _read_history(state.log_history)
-    best = max(history, key=lambda row: row.get("score", -np.inf)) if judged is not None and history else None
+    best = {row["step"]: row["epoch"] for row in history}.get(state.best_global_step)
     return TrainResult(
         epochs=float(state.epoch or 0),
         steps=int(state.global_step),
-        best_epoch=best["epoch"] if best else None,
+        best_epoch=best if judged is not None else None,
         history=history,
         seconds=time.perf_counter() - started,
+        alpha_trajectory=trajectory,
     )
+
+
+def _check_rows(train: TokenDataset, valid: TokenDataset | None, config: TrainConfig, setup: TrainSetup) -> None:
+    known = train.targets[train.targets >= 0]
+    if not len(known) and train.soft is None:
+        raise TrainingError("no training row has a label; give labelled rows")
+    if setup.heads is None and train.soft is None and len(np.unique(known)) < 2:
+        raise TrainingError(
+            f"all {len(known)} training rows have one class (number {known[0]}); add rows of another class"
+        )
+    if config.class_weights != "adaptive":
+        return
+    if valid is None:
+        raise TrainingError(
+            "class_weights adaptive watches validation rows, and there are none; "
+            "give validation rows, or set train.class_weights: balanced"
+        )
+    if setup.task is None and setup.heads is None:
+        raise TrainingError("class_weights adaptive needs to know the task; pass TrainSetup(task=...)")
+
+
+def _fill_setup(setup: TrainSetup, train: TokenDataset, config: TrainConfig) -> TrainSetup:
+    from demur.training import _losses
+
+    loss = setup.loss
+    if loss is None and setup.heads is not None:
+        loss = _losses.make_multi_loss(config, train.targets, setup.heads)
+    elif loss is None:
+        hard = _losses.make_loss(config, train.targets, setup.classes, setup.task)
+        loss = hard if train.soft is None else _losses.DistillationLoss(hard)
+    collator = setup.collator
+    if config.padding == "max_length":
+        collator = PadCollator(
+            collator.pad_id, collator.inputs, setup.max_tokens or int(train.lengths.max(initial=1))
+        )
+    return replace(setup, loss=loss, collator=collator)
 
 
 @contextmanager
@@ -170,61 +217,21 @@ def _checkpoint_folder(folder: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def prepare_folder(folder: Path, fingerprint: str) -> Path | None:
-    """Return the newest whole checkpoint of this very training, or empty the folder of other ones.
-
-    A checkpoint is whole when its ``trainer_state.json``, which is written last, can be read.
-    """
-    mark = folder / "training.json"
-    known = json.loads(mark.read_text()) if mark.is_file() else {}
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    if known.get("fingerprint") != fingerprint:
-        for path in checkpoints:
-            shutil.rmtree(path)
-        write_json(mark, {"fingerprint": fingerprint})
-        return None
-    whole = None
-    for path in checkpoints:
-        if read_state(path) is None:
-            shutil.rmtree(path)
-        else:
-            whole = path
-    return whole
-
-
-def read_state(checkpoint: Path) -> dict[str, Any] | None:
-    """The trainer's state in a checkpoint, or None where it is absent or cut off."""
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
-def is_patience_spent(history: list[dict[str, Any]], patience: int) -> bool:
-    """Whether the last ``patience`` validations of a trainer's log all failed to beat the best one before."""
-    scores = [row["eval_score"] for row in history if "eval_score" in row]
-    if not scores:
-        return False
-    return len(scores) - 1 - int(np.argmax(scores)) >= patience
-
-
-def _fingerprint(train: TokenDataset, valid: TokenDataset | None, config: TrainConfig, seed: int) -> str:
-    def content(dataset: TokenDataset | None) -> list[Any] | None:
-        if dataset is None:
-            return None
-        return [dataset.targets.tolist(), [row.tolist() for row in dataset.rows.ids]]
-
-    return hash_value([content(train), content(valid), config.model_dump(mode="json"), seed])
-
-
-def _read_history(log: list[dict[str, Any]]) -> list[dict[str, float]]:
-    names = {"loss": "loss", "eval_score": "score", "eval_loss": "valid_loss"}
-    rows: dict[float, dict[str, float]] = {}
+def _read_history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = {
+        "loss": "loss",
+        "learning_rate": "learning_rate",
+        "eval_score": "score",
+        "eval_loss": "valid_loss",
+        "eval_choice": "choice",
+        "eval_weights": "weights",
+    }
+    rows: dict[int, dict[str, Any]] = {}
     for entry in log:
-        found = {ours: float(entry[theirs]) for theirs, ours in names.items() if theirs in entry}
+        found = {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
         if found:
-            rows.setdefault(float(entry["epoch"]), {"epoch": float(entry["epoch"])}).update(found)
+            start = {"epoch": float(entry["epoch"]), "step": int(entry["step"])}
+            rows.setdefault(start["step"], start).update(found)
     return list(rows.values())
 
 

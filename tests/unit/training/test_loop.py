@@ -16,11 +16,11 @@ def arguments(setup: TrainSetup, folder: Path, validated: bool, **changes: Any) 
     from demur.training import _loop
 
     plan = _loop.LoopPlan(TrainConfig(**changes), 7, setup, WeightedCrossEntropy(np.ones(3)), "x")
-    return _loop._arguments(plan, folder, None, validated)
+    return _loop._arguments(plan, folder, validated)
 
 
 @pytest.mark.parametrize(
-    ("validated", "kept", "wanted"), [(0, 0, "no"), (0, 1, "epoch"), (1, 0, "epoch"), (1, 1, "epoch")]
+    ("validated", "kept", "wanted"), [(0, 0, "no"), (0, 1, "steps"), (1, 0, "best"), (1, 1, "steps")]
 )
 def test_checkpoints_are_written_where_someone_reads_them(
     make_setup: Callable[..., TrainSetup], tmp_path: Path, validated: int, kept: int, wanted: str
@@ -64,6 +64,6 @@ def test_the_learning_rate_rises_then_falls(
 
     config = TrainConfig(epochs=4, batch_size=8, learning_rate=1.0, warmup_share=0.5)
     plan = _loop.LoopPlan(config, 0, make_setup(), WeightedCrossEntropy(np.ones(3)), "x")
-    state = _loop.run_loop(make_module(), dataset, None, plan, tmp_path)
+    state, _ = _loop.run_loop(make_module(), dataset, None, plan, tmp_path)
     rates = [entry["learning_rate"] for entry in state.log_history if "learning_rate" in entry]
     assert rates[0] < rates[1] > rates[2] > rates[3]

@@ -36,7 +36,7 @@ def test_weights_changed_in_place_change_the_loss() -> None:
     loss = WeightedCrossEntropy(np.ones(2))
     logits, targets = torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1])
     before = float(loss(logits, targets))
-    loss.weights[:] = [1, 3]
+    loss.set_weights([1, 3])
     assert float(loss(logits, targets)) > before
 
 

@@ -13,7 +13,7 @@ import pytest
 from demur.errors import StorageError, TrainingError
 from demur.tasks import REFUSAL
 from demur.training import Progress, TokenDataset, TrainConfig, TrainSetup, train_classifier, validation_score
-from demur.training._trainer import is_patience_spent, prepare_folder
+from demur.training._checkpoint import is_patience_spent, prepare_folder
 
 Setup = Callable[..., TrainSetup]
 Module = Callable[[], Any]

@@ -1,0 +1,128 @@
+"""What happens between steps: when to validate, when to stop, what to tell, what adaptive weights remember.
+
+Imported only when a training starts, since transformers is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from demur.training._balance import WeightController
+from demur.training._checkpoint import is_patience_spent
+from demur.training._losses import ClassLoss
+from demur.training._trainer import Progress
+
+
+class StopEarly(TrainerCallback):  # type: ignore[misc]
+    """Stops after ``patience`` validations without a better one; reads it off the log, so a resume knows."""
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Look at the log after a validation."""
+        if is_patience_spent(state.log_history, self._patience):
+            control.should_training_stop = True
+
+
+class PlanValidations(TrainerCallback):  # type: ignore[misc]
+    """Logs, validates and saves several times an epoch, the last time at its end.
+
+    Parameters
+    ----------
+    times
+        How often in an epoch; an epoch with fewer steps has one after each.
+    validates, saves
+        Which of the two is done.
+    """
+
+    def __init__(self, times: int, validates: bool, saves: bool) -> None:
+        self._times = times
+        self._validates = validates
+        self._saves = saves
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After a step of the optimiser."""
+        steps = max(1, round(state.max_steps / args.num_train_epochs))
+        marks = {max(1, round(steps * number / self._times)) for number in range(1, self._times + 1)}
+        if (state.global_step - 1) % steps + 1 in marks:
+            control.should_log = True
+            control.should_evaluate = self._validates
+            control.should_save = self._saves
+
+
+class ReportProgress(TrainerCallback):  # type: ignore[misc]
+    """Tells the caller where the training stands."""
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        self._report = report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After a step."""
+        self._tell(state)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After a validation."""
+        self._tell(state)
+
+    def _tell(self, state: Any) -> None:
+        scores = [row["eval_score"] for row in state.log_history if "eval_score" in row]
+        self._report(
+            Progress(state.global_step, state.max_steps, float(state.epoch or 0), scores[-1] if scores else None)
+        )
+
+
+class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Lets controllers watch the validations, and puts their weights into the losses.
+
+    What the controllers remember is in every checkpoint's ``trainer_state.json``.
+
+    Parameters
+    ----------
+    controllers
+        A controller for each head; the only one is called ``""``.
+    losses
+        The losses that follow them.
+    """
+
+    def __init__(self, controllers: Mapping[str, WeightController], losses: Mapping[str, ClassLoss]) -> None:
+        self._controllers = controllers
+        self._losses = losses
+        self._follow()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Go on from the checkpoint's state."""
+        found = state.stateful_callbacks.get(type(self).__name__) or {}
+        for name, known in found.get("attributes", {}).items():
+            self._controllers[name].restore(known)
+        self._follow()
+
+    def state(self) -> dict[str, Any]:
+        """What the controllers remember."""
+        return {"args": {}, "attributes": {name: one.state() for name, one in self._controllers.items()}}
+
+    def observe(self, targets: Any, probabilities: Any, step: int) -> Any:
+        """Look at a validation; the weights that were in force until now come back, as in a history."""
+        before = {name: one.weights.tolist() for name, one in self._controllers.items()}
+        for column, (name, controller) in enumerate(self._controllers.items()):
+            true = targets if name == "" else targets[:, column]
+            found = probabilities if name == "" else probabilities[name]
+            known = np.asarray(true) >= 0
+            if known.any():
+                controller.observe(true[known], found[known].argmax(axis=1), step)
+        self._follow()
+        return before.get("", before)
+
+    def trajectory(self) -> dict[str, Any]:
+        """The controller's trajectory; with heads, one for each."""
+        found = {name: one.trajectory() for name, one in self._controllers.items()}
+        return found.get("", found)
+
+    def _follow(self) -> None:
+        for name, controller in self._controllers.items():
+            self._losses[name].set_weights(controller.weights)
