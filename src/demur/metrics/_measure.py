@@ -6,7 +6,7 @@ array operations. Intervals and the results people see are made in ``_evaluate``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import numpy as np
@@ -175,14 +175,16 @@ class Measurement:
 
     def _measure_counts(self, weights: FloatArray) -> dict[str, FloatArray]:
         confusion = (weights @ self._group_cells).reshape(-1, self._k, self._k)
-        scores = counts.class_scores(confusion)
-        found = {
-            "custom_score": security_scores(self.task, confusion, self.present),
-            "accuracy": counts.accuracy(confusion),
-            "false_alarm_rate": counts.confusion_rate(confusion, self._safe, self._threat),
-            "missed_threat_rate": counts.confusion_rate(confusion, self._threat, self._safe),
+        makers: dict[str, Callable[[], FloatArray]] = {
+            "custom_score": lambda: security_scores(self.task, confusion, self.present),
+            "accuracy": lambda: counts.accuracy(confusion),
+            "false_alarm_rate": lambda: counts.confusion_rate(confusion, self._safe, self._threat),
+            "missed_threat_rate": lambda: counts.confusion_rate(confusion, self._threat, self._safe),
         }
-        for name, values in zip(_CLASS_METRICS, scores, strict=True):
+        found = {name: make() for name, make in makers.items() if name in self.names}
+        if not self._wants(*(name for name in self.names if name not in (*makers, *PROBABILITY_METRICS))):
+            return found
+        for name, values in zip(_CLASS_METRICS, counts.class_scores(confusion), strict=True):
             found[f"{name}_macro"] = counts.macro_average(values, self.present)
             found |= {f"{name}_c{c}": values[:, c] for c in range(self._k)}
         return found
