@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the hashes that tell whether they changed."""
+"""Files written whole or not at all, the hashes that tell whether they changed, and the folder of the cache."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import DemurError, is_disk_full, translate_os_error
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: ``DEMUR_CACHE``, or ``demur`` in the system's cache folder."""
+    given = os.environ.get("DEMUR_CACHE")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "demur"
 
 
 @contextmanager

