@@ -156,7 +156,9 @@ def own_rules() -> Callable[[Any], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def new_classifier(
-    make_checkpoint: Callable[[str], Path], own_rules: Callable[[Any], dict[str, Any]]
+    make_checkpoint: Callable[[str], Path],
+    own_rules: Callable[[Any], dict[str, Any]],
+    labelled: Callable[..., Any],
 ) -> Callable[..., Any]:
     """Maker of an unfitted classifier of a preset, made small: ``new_classifier(preset, task, seed)``."""
     from demur.config import parse_settings
@@ -168,7 +170,7 @@ def new_classifier(
             settings |= {"trees": 12, "threads": 1}
         elif family.family == "embedding":
             settings |= {"encoder": str(make_checkpoint("bert")), "max_tokens": 32}
-        elif family.family == "transformer":
+        elif family.family in ("transformer", "dual"):
             train = {"epochs": 1, "batch_size": 8}
             settings |= {
                 "model": str(make_checkpoint("bert")),
@@ -178,7 +180,11 @@ def new_classifier(
             }
         elif family.family == "rules" and task.name == "tone":
             settings |= {"rules": own_rules(task)}
-        return family(task, parse_settings(family.config_type, settings), seed)
+        classifier = family(task, parse_settings(family.config_type, settings), seed)
+        if family.wants_companions:
+            other = task.model_copy(update={"name": f"not_{task.name}"})
+            classifier.companions = {other.name: (other, labelled(other, n=12))}
+        return classifier
 
     return make
 

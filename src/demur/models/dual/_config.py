@@ -1,0 +1,60 @@
+"""Settings of the dual family."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from demur.models._encoder import DEFAULT_MODEL
+from demur.training import TokenLimits, TrainConfig
+
+
+class DualConfig(TokenLimits):
+    """One pre-trained encoder with a linear layer for each of several tasks, fine-tuned together."""
+
+    model: str = Field(
+        default=DEFAULT_MODEL, min_length=1, description="Embedded model, local folder, or name on the hub."
+    )
+    tasks: tuple[str, ...] = Field(
+        default=(),
+        description="Tasks to learn beside the classifier's own (which may be among them); empty: every task at "
+        "hand that reads the same texts.",
+    )
+    task_weights: dict[str, Annotated[float, Field(gt=0, le=100)]] = Field(
+        default={}, description="Weight of a task in the loss, by its name; 1 for those not named."
+    )
+    balance_tasks: bool = Field(
+        default=True,
+        description="Let every task count the same in the loss, however many rows it has (by up to ten "
+        "times); else every label counts the same.",
+    )
+    fields: tuple[Literal["prompt", "response"], ...] = Field(
+        default=(), max_length=2, description="Texts to read; empty: those of the classifier's own task."
+    )
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the linear layers.")
+    freeze_layers: int = Field(
+        default=0,
+        ge=0,
+        description="Leave the embeddings and this many first blocks as they are; 0 trains everything.",
+    )
+    valid_share: float = Field(
+        default=0.12,
+        ge=0,
+        lt=1,
+        description="Share of another task's rows that early stopping watches, in whole groups, where it watches "
+        "rows of the classifier's own task; 0 for none.",
+    )
+    predict_rows: int = Field(default=32, ge=1, description="Most rows a forward pass in prediction.")
+    train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
+
+    @model_validator(mode="after")
+    def _name_once(self) -> Self:
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"tasks {list(self.tasks)} repeat; name each once")
+        return self
+
+    @property
+    def limits(self) -> TokenLimits:
+        """The part that says how rows are cut."""
+        return TokenLimits(**{name: getattr(self, name) for name in TokenLimits.model_fields})

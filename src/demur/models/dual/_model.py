@@ -1,0 +1,191 @@
+"""The dual family: one pre-trained encoder, fine-tuned to answer several tasks in one pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from demur.config import parse_settings
+from demur.data import Records, repair_texts
+from demur.errors import ArtifactError, ConfigError, UsageError, require
+from demur.models._base import BaseClassifier, Predictions, Probabilities, RecordsLike
+from demur.models._encoder import input_names, load_tokenizer
+from demur.models.dual._config import DualConfig
+from demur.models.dual._train import encode_records, fit_dual
+from demur.paths import write_json
+from demur.tasks import Task
+from demur.training import (
+    RowEncoder,
+    full_disk_as_os_error,
+    pad_rows,
+    pick_device,
+    plan_batches,
+)
+
+if TYPE_CHECKING:
+    from demur.models.dual._module import SharedEncoder
+
+TASKS_FILE = "tasks.json"
+
+
+class DualClassifier(BaseClassifier[DualConfig]):
+    """One pre-trained encoder with a linear layer for each of several tasks, fine-tuned together.
+
+    The classifier's own task is what ``predict_proba`` answers; ``predict_all`` answers all, from one pass.
+    The others and their training rows are set as ``companions`` before ``fit``. A row may have a label of one
+    task or of several. Without companions it is an ordinary fine-tuned classifier.
+    """
+
+    family: ClassVar[str] = "dual"
+    config_type = DualConfig
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"minilm_dual": {"model": "embedded:minilm"}}
+    wants_valid: ClassVar[bool] = True
+    wants_companions: ClassVar[bool] = True
+
+    def __init__(self, task: Task, config: DualConfig | None = None, seed: int = 0) -> None:
+        super().__init__(task, config, seed)
+        self.tasks: tuple[Task, ...] = (task,)
+        """The tasks it answers, its own first; known after ``fit`` or loading."""
+        self._module: SharedEncoder | None = None
+        self._tokenizer: Any = None
+        self._rows: RowEncoder | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The texts it reads: those of the settings, else those of its own task."""
+        return self.config.fields or self.task.fields
+
+    @property
+    def module(self) -> SharedEncoder:
+        """The torch module; gives ``logits`` ``(n, Σk)``, the tasks' classes side by side.
+
+        Raises
+        ------
+        UsageError
+            Neither fitted nor loaded.
+        """
+        if self._module is None:
+            raise UsageError("this classifier is neither fitted nor loaded; call fit, or load a saved one")
+        return self._module
+
+    @property
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer."""
+        assert self.module is not None
+        return self._tokenizer
+
+    @property
+    def row_encoder(self) -> RowEncoder:
+        """What turns texts into token ids."""
+        assert self.module is not None
+        assert self._rows is not None
+        return self._rows
+
+    @property
+    def pad_id(self) -> int:
+        """The token id that fills short rows."""
+        return int(self.tokenizer.pad_token_id)
+
+    def input_names(self) -> tuple[str, ...]:
+        """The tensors the module takes."""
+        return input_names(self.module.encoder, self._tokenizer)
+
+    def attach(self, module: SharedEncoder, tokenizer: Any, tasks: Sequence[Task]) -> None:
+        """Use this module and tokenizer for these tasks from now on."""
+        self._module, self._tokenizer, self.tasks = module, tokenizer, tuple(tasks)
+        self._rows = RowEncoder(tokenizer.backend_tokenizer, self.config.limits)
+
+    def predict_all(self, records: RecordsLike) -> dict[str, Predictions]:
+        """Judge records on every task at once, by task name; one pass of the encoder.
+
+        Texts are repaired as in ``predict``.
+
+        Raises
+        ------
+        UsageError
+            Neither fitted nor loaded.
+        """
+        if isinstance(records, pl.DataFrame):
+            records = Records(records)
+        elif not isinstance(records, Records):
+            records = Records.from_rows(records)
+        ids = records.texts("id")
+        found = self.all_proba(repair_texts(records))
+        return {task.name: Predictions(task, ids, found[task.name]) for task in self.tasks}
+
+    def all_proba(self, records: Records) -> dict[str, Probabilities]:
+        """Class probabilities ``(n, k)`` of every task, by its name."""
+        logits = self._logits(records)
+        return {
+            task.name: _softmax(logits[:, share])
+            for task, share in zip(self.tasks, self.module.shares(), strict=True)
+        }
+
+    def _logits(self, records: Records) -> NDArray[np.float64]:
+        """Logits of all tasks side by side, ``(n, Σk)``."""
+        import torch
+
+        module, names = self.module, self.input_names()
+        rows = encode_records(records, self.row_encoder, self.fields)
+        device = next(module.parameters()).device
+        logits = np.empty((len(rows), sum(module.classes)))
+        limit = self.config.predict_rows
+        module.eval()
+        with torch.inference_mode():
+            for batch in plan_batches(rows.lengths, limit, limit * self.config.max_tokens):
+                padded = pad_rows(rows.take(batch), self.pad_id)
+                given = module(**{name: torch.from_numpy(padded[name]).to(device) for name in names})["logits"]
+                logits[batch] = given.double().cpu().numpy()
+        return logits
+
+    def _fit(self, train: Records, targets: NDArray[np.int64], valid: Records | None) -> None:
+        require("torch", extra="torch")
+        self.training = fit_dual(self, train, valid)
+        self.module.to(pick_device(self.config.train.device)).eval()
+
+    def _predict(self, records: Records) -> NDArray[np.floating[Any]]:
+        return _softmax(self._logits(records)[:, self.module.shares()[0]])
+
+    def _write(self, folder: Path) -> None:
+        from demur.models.dual._module import save_module
+
+        with full_disk_as_os_error():
+            save_module(self.module, folder, self.tasks)
+            self.tokenizer.save_pretrained(str(folder))
+        write_json(folder / TASKS_FILE, [task.model_dump(mode="json") for task in self.tasks])
+
+    def _read(self, folder: Path) -> None:
+        require("torch", extra="torch")
+        require("transformers", extra="torch")
+        from demur.models.dual._module import load_saved_module
+
+        tasks = _read_tasks(folder / TASKS_FILE, self.task)
+        self.attach(load_saved_module(folder, self.config, tasks), load_tokenizer(folder), tasks)
+        self.module.to(pick_device(self.config.train.device)).eval()
+
+
+def _softmax(logits: NDArray[np.float64]) -> Probabilities:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    return found
+
+
+def _read_tasks(path: Path, own: Task) -> list[Task]:
+    """The tasks of a saved model, its own first."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        tasks = [parse_settings(Task, values, str(path)) for values in listed]
+    except (ValueError, TypeError, ConfigError) as error:
+        raise ArtifactError(f"{path} is damaged ({error}); restore the file or train again") from None
+    if not tasks or tasks[0] != own:
+        raise ArtifactError(
+            f"{path} does not begin with the task '{own.name}' that the model was saved for; restore the file or "
+            "train again"
+        )
+    return tasks
