@@ -95,6 +95,13 @@ def align(a: Predicted, b: Predicted) -> tuple[Predicted, Predicted]:
     return a.take(left), b.take(right)
 
 
+def sort_rows(rows: Predicted) -> Predicted:
+    """The rows in the order of their ids, so that models whose folds differ stand row by row."""
+    keys = list(_keys(rows))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return rows if order == list(range(len(keys))) else rows.take(np.array(order, dtype=np.int64))
+
+
 def _keys(rows: Predicted) -> Iterator[tuple[str, int]]:
     seen: dict[str, int] = {}
     for identity in rows.ids:
