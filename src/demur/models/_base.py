@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from demur.config import Settings
 from demur.data import Records, repair_texts
-from demur.errors import ArtifactError, LabelError
+from demur.errors import ArtifactError, LabelError, UsageError
+from demur.models._calibrate import Calibration
+from demur.models._conformal import Conformal
+from demur.models._operating import OperatingPoints, threat_scores
 from demur.registry import Registry
 from demur.tasks import Task
 
@@ -33,6 +36,49 @@ class Predictions:
     ids: list[str]
     probabilities: Probabilities
     """``(n, k)``; rows sum to 1, columns follow ``task.labels``."""
+    operating: OperatingPoints | None = None
+    conformal: Conformal | None = None
+
+    @property
+    def threat_score(self) -> NDArray[np.float64]:
+        """Sum of the threat labels' probabilities, ``(n,)``: what operating points stand on."""
+        return threat_scores(self.probabilities, self.task.label_ids(self.task.threat_labels))
+
+    def flagged(self, name: str) -> NDArray[np.bool_]:
+        """Records whose threat score is above an operating point's threshold, ``(n,)``.
+
+        Parameters
+        ----------
+        name
+            The point, such as ``fpr_1`` for a false-positive rate of 1 %.
+
+        Raises
+        ------
+        UsageError
+            The classifier has no such point, or its rows were too few for a threshold.
+        """
+        if self.operating is None:
+            raise UsageError(
+                f"the classifier of task '{self.task.name}' has no operating points; "
+                "give it some with demur.models.make_ready"
+            )
+        return self.operating.flag(self.probabilities, name)
+
+    @property
+    def unsure(self) -> NDArray[np.bool_]:
+        """Records for which one label is not enough to keep the promise of abstention, ``(n,)``.
+
+        Raises
+        ------
+        UsageError
+            The classifier has no abstention.
+        """
+        if self.conformal is None:
+            raise UsageError(
+                f"the classifier of task '{self.task.name}' has no abstention; "
+                "give it one with demur.models.make_ready"
+            )
+        return self.conformal.unsure(self.probabilities)
 
     @property
     def class_ids(self) -> NDArray[np.int64]:
@@ -122,6 +168,12 @@ class BaseClassifier(ABC, Generic[C]):
         self.companions: dict[str, tuple[Task, Records]] = {}
         """Training rows of other tasks, by task name, for families that learn several at once
         (``wants_companions``); set before ``fit``, without any row whose group is held out."""
+        self.calibration: Calibration | None = None
+        """Map of its own probabilities to those it gives; set after ``fit``, which forgets it, as the next two."""
+        self.operating: OperatingPoints | None = None
+        """Thresholds for given false-positive rates."""
+        self.conformal: Conformal | None = None
+        """When to say "unsure"."""
 
     def fit(self, train: Records, valid: Records | None = None) -> Self:
         """Learn from labelled records.
@@ -139,11 +191,17 @@ class BaseClassifier(ABC, Generic[C]):
                 f"the training rows of task '{self.task.name}' have one class only "
                 f"('{self.task.labels[present[0]]}', n={len(train)}); add rows of another class"
             )
+        self.calibration = self.operating = self.conformal = None
         self._fit(train, targets, valid.labelled(self.task) if valid is not None else None)
         return self
 
     def predict_proba(self, records: Records) -> Probabilities:
-        """Class probabilities ``(n, k)``; ``n`` may be 0."""
+        """Class probabilities ``(n, k)``, calibrated where there is a calibration; ``n`` may be 0."""
+        raw = self.raw_proba(records)
+        return raw if self.calibration is None else self.calibration.apply(raw)
+
+    def raw_proba(self, records: Records) -> Probabilities:
+        """The model's own class probabilities ``(n, k)``, not calibrated; ``n`` may be 0."""
         if not len(records):
             return np.empty((0, len(self.task.labels)))
         return np.asarray(self._predict(records), dtype=np.float64)
@@ -157,7 +215,8 @@ class BaseClassifier(ABC, Generic[C]):
             records = Records(records)
         elif not isinstance(records, Records):
             records = Records.from_rows(records)
-        return Predictions(self.task, records.texts("id"), self.predict_proba(repair_texts(records)))
+        probabilities = self.predict_proba(repair_texts(records))
+        return Predictions(self.task, records.texts("id"), probabilities, self.operating, self.conformal)
 
     def save(self, folder: Path) -> None:
         """Write the classifier as a folder: weights, ``config.json``, ``demur.json`` and a model card.
@@ -211,8 +270,17 @@ class BaseClassifier(ABC, Generic[C]):
     """What a search varies by default: dotted setting to ``{"choices": [...]}`` or
     ``{"low": a, "high": b, "log": bool, "int": bool}``."""
 
+    @classmethod
+    def default_space(cls, config: Any) -> Mapping[str, Mapping[str, Any]]:
+        """What a search varies by default under these settings; ``search_space`` unless they matter."""
+        return cls.search_space
+
     def top_features(self, count: int = 20) -> dict[str, list[tuple[str, float]]] | None:
         """The most telling features per label, where the family has named ones; else None."""
+        return None
+
+    def study(self, valid: Records) -> None:
+        """Look at labelled rows it did not learn from, for families that report on them; changes no answer."""
         return None
 
     @abstractmethod

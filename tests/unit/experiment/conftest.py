@@ -1,6 +1,9 @@
 """Experiments on some rows of our own that take a fraction of a second, and counters of what they do."""
 
 import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,25 @@ def run(config, tmp_path):
         return run_experiment(config(**changes), out=tmp_path / out, progress=progress)
 
     return start
+
+
+@pytest.fixture
+def cell(config, tmp_path):
+    """Maker of a cell: ``cell(model, **changes of the configuration)``."""
+    from demur.experiment._cell import Cell
+    from demur.experiment._folder import RunFolder
+    from demur.experiment._prepare import prepare_tasks
+    from demur.tasks import BUILT_IN
+
+    def make(model="tfidf_logreg", tasks=("refusal",), **changes):
+        settings = config(models=[model], **changes)
+        folder = RunFolder(tmp_path / "run")
+        prepared = {
+            data.task.name: data for data in prepare_tasks(settings, [BUILT_IN[name] for name in tasks], folder)
+        }
+        return Cell(settings.models[0], prepared[tasks[0]], settings, folder, {"demur": "test"}, prepared)
+
+    return make
 
 
 @pytest.fixture
@@ -65,3 +87,16 @@ def break_family(monkeypatch):
 def stored():
     """A run's experiment_results.json."""
     return lambda folder: json.loads((folder / "experiment_results.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def bench(rows, tmp_path):
+    """Problems of a search whose best settings are known; see noisy.py."""
+    from demur.data import Records
+
+    spec = spec_from_file_location("noisy", Path(__file__).with_name("noisy.py"))
+    module = module_from_spec(spec)
+    sys.modules["noisy"] = module
+    spec.loader.exec_module(module)
+    grouped = [row | {"group": f"g{number // 2}"} for number, row in enumerate(rows(120))]
+    return module.Bench(Records.from_rows(grouped), tmp_path)
