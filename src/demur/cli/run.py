@@ -113,7 +113,7 @@ class _Reporter:
             disable=not console.is_terminal,
         )
         self._task: Any = None
-        self._last = ""
+        self._last, self._words, self._steps = "", "", 0
 
     def __enter__(self) -> _Reporter:
         self._bar.start()
@@ -126,16 +126,23 @@ class _Reporter:
 
     def start(self, total: int) -> None:
         """``total`` steps are ahead."""
-        self._task = self._bar.add_task("starting", total=total, completed=-1)
+        self._task = self._bar.add_task("starting", total=total)
 
     def step(self, words: str) -> None:
         """One more step begins."""
+        self._steps, self._words = self._steps + 1, words
         if self._task is not None:
-            self._bar.update(self._task, advance=1, description=words)
+            self._bar.update(self._task, completed=self._steps - 1, description=words)
         cell = " · ".join(words.split(" · ")[:2])
         if not self._console.is_terminal and cell != self._last:
             self._console.print(cell, highlight=False, markup=False)
             self._last = cell
+
+    def detail(self, words: str, share: float) -> None:
+        """Where the step stands."""
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._steps - 1 + min(max(share, 0), 0.99))
+            self._bar.update(self._task, description=f"{self._words} · {words}")
 
     def say(self, words: str) -> None:
         """Something worth a line."""

@@ -30,7 +30,9 @@ class SplitConfig(Settings):
 
     test: float = Field(default=0.2, gt=0, lt=1, description="Share of rows to test on.")
     valid: float = Field(default=0.15, ge=0, lt=1, description="Share of rows to tune on; 0 for none.")
-    seed: int = Field(default=0, ge=0, description="Seed of the allocation.")
+    seed: int | None = Field(
+        default=None, ge=0, description="Seed of the allocation; null: that of the experiment, else 0."
+    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def split_records(records: Records, task: Task, config: SplitConfig | None = Non
     shares = [1 - config.test - config.valid, config.test, config.valid]
     if count < 3 or not config.valid:
         shares = [1 - config.test, config.test]
-    sides = _allocate(groups, classes, np.array(shares), config.seed)
+    sides = _allocate(groups, classes, np.array(shares), config.seed or 0)
     parts = [rows[sides == number] for number in range(len(shares))]
     return Split("test", parts[0], parts[1], parts[2] if len(parts) > 2 else None)
 

@@ -7,10 +7,10 @@ from demur._lazy import attach
 if TYPE_CHECKING:
     from demur.experiment._config import ExperimentConfig as ExperimentConfig
     from demur.experiment._config import ModelSpec as ModelSpec
+    from demur.experiment._load import explain_config as explain_config
+    from demur.experiment._load import load_experiment as load_experiment
     from demur.experiment._reference import write_reference as write_reference
     from demur.experiment._run import ExperimentResult as ExperimentResult
-    from demur.experiment._run import explain_config as explain_config
-    from demur.experiment._run import load_experiment as load_experiment
     from demur.experiment._run import run_experiment as run_experiment
 
 __getattr__, __dir__, __all__ = attach(
@@ -19,8 +19,8 @@ __getattr__, __dir__, __all__ = attach(
         "ExperimentConfig": "_config",
         "ExperimentResult": "_run",
         "ModelSpec": "_config",
-        "explain_config": "_run",
-        "load_experiment": "_run",
+        "explain_config": "_load",
+        "load_experiment": "_load",
         "run_experiment": "_run",
         "write_reference": "_reference",
     },

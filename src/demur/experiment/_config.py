@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -57,10 +57,19 @@ class ModelSpec(Settings):
         return self
 
 
+FOLDS, FOLDS_OF_NETS = 4, 3
+"""Folds of ``cv: auto``; fewer for the families whose fits take long."""
+MOST_FOLDS = 50
+NETS = ("neural", "transformer", "dual")
+
+
 class ValidationConfig(Settings):
     """How models are tested beside the held-out test split."""
 
-    cv: int = Field(default=0, ge=0, le=50, description="Folds of grouped cross-validation; 0: none.")
+    cv: int | Literal["auto"] = Field(
+        default=0,
+        description="Folds of grouped cross-validation; 0: none; auto: 4, and 3 for neural, transformer and dual.",
+    )
     leave_one_out: tuple[Literal["model", "source"], ...] = Field(
         default=("model", "source"), description="Hold out each answering model, each source, in turn."
     )
@@ -68,6 +77,19 @@ class ValidationConfig(Settings):
         default=False, description="Held-out models' prompts may not be trained on either (crossed folds)."
     )
     min_rows: int = Field(default=20, ge=2, description="A value with fewer rows is not held out.")
+
+    @field_validator("cv", mode="before")
+    @classmethod
+    def _check_cv(cls, value: Any) -> Any:
+        if value != "auto" and (type(value) is not int or not 0 <= value <= MOST_FOLDS):
+            raise ValueError(f"give a number of folds from 0 to {MOST_FOLDS}, or auto")
+        return value
+
+    def folds_for(self, family: str) -> int:
+        """Folds of cross-validation for a family; 0 where there is none."""
+        if self.cv == "auto":
+            return FOLDS_OF_NETS if family in NETS else FOLDS
+        return self.cv
 
 
 class Bound(Settings):
@@ -96,6 +118,11 @@ class ExperimentConfig(Settings):
     name: str = Field(default="starter", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Its name.")
     out: str | None = Field(default=None, description="The run folder; default runs/<name>.")
     seed: int = Field(default=7, ge=0, le=2**31 - 1, description="Seed of everything random.")
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(
+        default=(),
+        description="Fit each seeded model with each of these on the same main split, which `seed` draws; the "
+        "saved model and the folds are of the first. Empty: `seed` alone.",
+    )
     tasks: tuple[str | dict[str, Any], ...] = Field(
         default=("refusal", "jailbreak", "prompt_risk"),
         min_length=1,
@@ -134,7 +161,7 @@ class ExperimentConfig(Settings):
 
     @model_validator(mode="after")
     def _check_rows_to_choose_on(self) -> ExperimentConfig:
-        on, folds = self.select.on, self.validation.cv
+        on, folds = self.select.on, self.validation.folds_for("")
         if on == "cv" and folds < 2:
             raise ValueError(
                 "select.on: cv needs validation.cv of at least 2 folds; set it, or choose on valid rows"
@@ -142,6 +169,18 @@ class ExperimentConfig(Settings):
         if not self.split.valid and (on == "valid" or folds < 2):
             raise ValueError("there are no rows to choose a winner on; set split.valid above 0, or validation.cv")
         return self
+
+    @property
+    def first_seed(self) -> int:
+        """The seed of the saved models and of every fold."""
+        return self.seeds[0] if self.seeds else self.seed
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("seeds repeat; give each once")
+        return seeds
 
     @field_validator("models")
     @classmethod

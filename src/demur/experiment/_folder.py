@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import ArtifactError
+from demur.experiment._curves import CurveFiles
 from demur.models import read_manifest
 from demur.paths import write_json
 
@@ -55,8 +56,17 @@ class RunFolder:
         """Predictions of one protocol."""
         return self.root / "predictions" / task / name / f"{protocol}.parquet"
 
+    def curves(self, task: str, name: str) -> CurveFiles:
+        """Learning curve of a model, and how its class weights moved."""
+        folder = self.root / "curves" / task
+        return CurveFiles(folder / f"{name}.json", folder / f"alpha_trajectory_{name}.json")
+
+    def trials(self, task: str, name: str) -> Path:
+        """What a model's search tried."""
+        return self.root / "search" / task / f"{name}.csv"
+
     def part(self, task: str, name: str, part: str) -> Path:
-        """Predictions of one fit (and beside them, in JSON, its facts), kept until its cell is done."""
+        """Predictions of one fit (and beside them, in JSON, its facts), for runs that need it again."""
         return self.root / "cells" / task / name / f"{part}.parquet"
 
     def cell(self, task: str, name: str) -> Path:

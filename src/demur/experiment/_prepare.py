@@ -14,6 +14,7 @@ from demur.data import (
     Quarantine,
     Records,
     Split,
+    SplitConfig,
     assign_groups,
     check_leak,
     clean_records,
@@ -26,6 +27,7 @@ from demur.data import (
 from demur.errors import DataError, EmptyDataError, LeakError, translate_os_error
 from demur.experiment._config import ExperimentConfig
 from demur.experiment._folder import RunFolder
+from demur.models import find_preset
 from demur.paths import write_json
 from demur.tasks import Task
 
@@ -42,8 +44,14 @@ class TaskData:
     main: Split
     """Train, validation and test."""
     blind: Records | None
+    base_groups: list[str] = field(default_factory=list)
+    """Group of each row in the grouping that all tasks share; a task may join some of those."""
+    cv: dict[int, list[Split]] = field(default_factory=dict)
+    """Number of folds to the splits of cross-validation; families may differ in it."""
     protocols: dict[str, list[Split]] = field(default_factory=dict)
     """Further protocols, a split for each fit."""
+    folds: list[dict[str, Any]] = field(default_factory=list)
+    """A row for each split beside the main one: sizes, missing classes, whether it was left out and why."""
     warnings: list[str] = field(default_factory=list)
 
     def describe(self) -> dict[str, Any]:
@@ -135,24 +143,74 @@ def _group_together(
 
 def _prepare_task(task: Task, records: Records, blind: Records | None, config: ExperimentConfig) -> TaskData:
     rows = records.labelled(task)
+    shared = rows.texts("group")
     if "prompt" not in task.fields:  # the same answer to other prompts is the same text to this task
         rows = assign_groups(rows, 1, fields=task.fields)
-    main = split_records(rows, task, config.split.model_copy(update={"seed": config.split.seed or config.seed}))
+    main = split_records(rows, task, _seeded(config))
     check_leak(rows, main, task=task)
-    data = TaskData(task, rows, main, _blind_rows(task, blind, rows))
+    data = TaskData(task, rows, main, _blind_rows(task, blind, rows), shared)
     known = len(_blind_rows(task, blind) or ()) - len(data.blind or ())
     if known:
         data.warnings.append(f"{known} blind rows have a text of the training data and were left out")
     if config.blind and data.blind is None:
         data.warnings.append("the blind set has no row of this task: f1_external is null")
-    validation = config.validation
-    if validation.cv:
-        data.protocols["cv"] = cross_validate(rows, task, validation.cv, config.seed)
-        for split in data.protocols["cv"]:
-            check_leak(rows, split, task=task)
-    for by in validation.leave_one_out:
+    for folds in _fold_counts(config, task):
+        _add_cv(data, folds, config)
+    for by in config.validation.leave_one_out:
         _add_leave_one_out(data, by, config)
     return data
+
+
+def _seeded(config: ExperimentConfig) -> SplitConfig:
+    seed = config.seed if config.split.seed is None else config.split.seed
+    return config.split.model_copy(update={"seed": seed})
+
+
+def _fold_counts(config: ExperimentConfig, task: Task) -> list[int]:
+    """The numbers of folds that the task's models ask for."""
+    specs = [spec for spec in config.models if not spec.tasks or task.name in spec.tasks]
+    wanted = {
+        config.validation.folds_for(spec.family or find_preset(str(spec.preset))[0].family)
+        for spec in specs
+        if not spec.protocols or "cv" in spec.protocols
+    }
+    return sorted(wanted - {0})
+
+
+def _add_cv(data: TaskData, folds: int, config: ExperimentConfig) -> None:
+    kept = []
+    for split in cross_validate(data.records, data.task, folds, config.seed):
+        check_leak(data.records, split, task=data.task)
+        if _note_fold(data, split, "cv", folds):
+            kept.append(split)
+    if kept:
+        data.cv[folds] = kept
+
+
+def _note_fold(data: TaskData, split: Split, protocol: str, folds: int | None = None) -> bool:
+    """Write a split's row; False, with a warning, where nothing can be learned from its training rows."""
+    targets, labels = data.records.targets(data.task), data.task.labels
+    missing = {
+        part: [label for number, label in enumerate(labels) if number not in present]
+        for part, present in (("train", set(targets[split.train])), ("test", set(targets[split.test])))
+    }
+    reason, status = None, "ok"
+    if len(missing["train"]) > len(labels) - 2:
+        status, reason = "skipped", "the training rows have one class only"
+        what = "was not held out, the rest has" if folds is None else "was left out, its training rows have"
+        data.warnings.append(f"{protocol}: '{split.fold}' {what} one class only")
+    elif unseen := [label for label in missing["train"] if label not in missing["test"]]:
+        reason = f"no training row has the label {' or '.join(unseen)}: those rows cannot be got right"
+        data.warnings.append(f"{protocol}: '{split.fold}': {reason}")
+    elif missing["test"]:
+        reason = f"no row to judge has the label {' or '.join(missing['test'])}: the score leaves its terms out"
+    data.folds.append(
+        {"protocol": protocol, "model_folds": folds, "fold": split.fold}
+        | {"n_train": len(split.train), "n_test": len(split.test)}
+        | {"missing_train": missing["train"], "missing_test": missing["test"]}
+        | {"status": status, "reason": reason}
+    )
+    return status == "ok"
 
 
 def _add_leave_one_out(data: TaskData, by: Literal["model", "source"], config: ExperimentConfig) -> None:
@@ -162,15 +220,13 @@ def _add_leave_one_out(data: TaskData, by: Literal["model", "source"], config: E
         data.warnings.append(f"{name} was left out: the rows have fewer than two values of '{by}'")
         return
     splits = leave_one_out(data.records, data.task, by, strict_groups=strict, min_rows=config.validation.min_rows)
-    targets = data.records.targets(data.task)
     kept, shared = [], 0
     for split in splits:
         try:
             report = check_leak(data.records, split, by=by, task=data.task, strict_groups=strict)
         except LeakError as error:
             raise LeakError(f"task '{data.task.name}': {error}") from error
-        if len(np.unique(targets[split.train])) < 2:
-            data.warnings.append(f"{name}: '{split.fold}' was not held out, the rest has one class only")
+        if not _note_fold(data, split, name):
             continue
         shared += report.shared_group_rows
         kept.append(split)

@@ -1,39 +1,23 @@
 """Tests of one cell: a model that fails is a row, a killed one goes on, nothing done is fitted again."""
 
 import errno
+import json
 import os
 import re
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 import pytest
 
-from demur.data import Records
-from demur.errors import ConfigError, MissingDependencyError, RegistryError, StorageError
-from demur.experiment import ModelSpec
+from demur.errors import MissingDependencyError, MissingModelError, StorageError, TrainingError
 from demur.experiment import _cell as cells
-from demur.experiment._cell import Cell, fit_classifier, resolve_spec, run_cell
+from demur.experiment._cell import Cell, run_cell
 from demur.experiment._folder import RunFolder
-from demur.experiment._prepare import prepare_tasks
 from demur.models import BaseClassifier
 from demur.models.classical import ClassicalClassifier
-from demur.tasks import BUILT_IN
 
-REFUSAL = BUILT_IN["refusal"]
 PARTS = {"leave_one_out": ["model"], "cv": 2}
-
-
-@pytest.fixture
-def cell(config, tmp_path):
-    """Maker of a cell: ``cell(model, **changes of the configuration)``."""
-
-    def make(model="tfidf_logreg", **changes):
-        settings = config(models=[model], **changes)
-        folder = RunFolder(tmp_path / "run")
-        (data,) = prepare_tasks(settings, [REFUSAL], folder)
-        return Cell(settings.models[0], data, settings, folder, {"demur": "test"})
-
-    return make
 
 
 def kill_at(number):
@@ -78,7 +62,14 @@ def test_held_out_values_have_figures_of_their_own(cell):
     result = run_cell(cell(validation=PARTS), silent)
     folds = result["evaluations"]["leave_one_model_out"]["folds"]
     assert {name: fold["n"] for name, fold in folds.items()} == {"ada": 60, "bob": 60}
-    assert "folds" not in result["evaluations"]["cv"]
+
+
+def test_folds_of_cross_validation_have_figures_a_mean_and_a_deviation(cell):
+    cv = run_cell(cell(validation={"leave_one_out": [], "cv": 3}), silent)["evaluations"]["cv"]
+    values = [fold["metrics"]["f1_macro"]["value"] for fold in cv["folds"].values()]
+    assert list(cv["folds"]) == ["1", "2", "3"]
+    assert cv["over_folds"]["f1_macro"]["mean"] == pytest.approx(np.mean(values))
+    assert cv["over_folds"]["f1_macro"]["std"] == pytest.approx(np.std(values, ddof=1))
 
 
 def test_of_the_cross_validated_rows_the_test_rows_are_left_out_for_choosing(cell):
@@ -88,13 +79,77 @@ def test_of_the_cross_validated_rows_the_test_rows_are_left_out_for_choosing(cel
         assert (cv["n"], cv["choosing"]["n"]) == (120, 120 - len(one.data.main.test))
 
 
-def test_a_finished_cell_whose_predictions_are_gone_is_fitted_again(cell, fits):
+def test_predictions_that_are_gone_come_back_without_a_fit(cell, fits):
     one = cell(validation=PARTS)
     run_cell(one, silent)
-    one.folder.predictions("refusal", "tfidf_logreg", "cv").unlink()
+    path = one.folder.predictions("refusal", "tfidf_logreg", "cv")
+    before = path.read_bytes()
+    path.unlink()
     fits.clear()
     assert run_cell(one, silent)["status"] == "ok"
-    assert len(fits) == one.fits()
+    assert (fits, path.read_bytes()) == ([], before)
+
+
+def test_a_fit_whose_part_is_gone_is_fitted_again_alone(cell, fits):
+    one = cell(validation=PARTS)
+    run_cell(one, silent)
+    one.path_of(one.parts[0], "cv").unlink()
+    fits.clear()
+    assert run_cell(cell(validation=PARTS), silent)["status"] == "ok"
+    assert fits == ["classical"]
+
+
+def test_a_further_protocol_costs_its_own_fits_alone(cell, fits):
+    run_cell(cell(validation={"leave_one_out": []}), silent)
+    fits.clear()
+    assert set(run_cell(cell(validation=PARTS), silent)["evaluations"]) == {
+        *("valid", "test", "cv", "leave_one_model_out")
+    }
+    assert len(fits) == 4
+
+
+@pytest.mark.parametrize("change", [{"draws": 60}, {"level": 0.9}])
+def test_other_intervals_cost_no_fit(cell, fits, change):
+    before = run_cell(cell(), silent)["evaluations"]["test"]["metrics"]
+    fits.clear()
+    after = run_cell(cell(**change), silent)["evaluations"]["test"]["metrics"]
+    assert fits == []
+    assert {name: found["value"] for name, found in after.items()} == {
+        name: found["value"] for name, found in before.items()
+    }
+    assert after != before
+
+
+def test_further_seeds_are_fitted_on_the_same_rows_and_summed_up(cell, fits):
+    run_cell(cell(), silent)
+    fits.clear()
+    result = run_cell(cell("tfidf_forest", seeds=[7, 8, 9]), silent)
+    assert len(fits) == 3
+    seeds = result["seeds"]
+    assert (seeds["seeds"], seeds["n"], seeds["saved"]) == ([7, 8, 9], 3, 7)
+    figure = seeds["evaluations"]["test"]["custom_score"]
+    assert figure["values"][0] == result["evaluations"]["test"]["metrics"]["custom_score"]["value"]
+    assert figure["mean"] == pytest.approx(np.mean(figure["values"]))
+    assert figure["std"] == pytest.approx(np.std(figure["values"], ddof=1))
+
+
+def test_another_seed_costs_its_own_fit_alone(cell, fits):
+    run_cell(cell("tfidf_forest", seeds=[7, 8]), silent)
+    fits.clear()
+    run_cell(cell("tfidf_forest", seeds=[7, 8, 9]), silent)
+    assert len(fits) == 1
+
+
+def test_a_model_without_chance_is_fitted_with_one_seed(cell, fits):
+    result = run_cell(cell("rules", seeds=[7, 8, 9]), silent)
+    assert (fits, result["seeds"]) == (["rules"], None)
+
+
+def test_the_saved_model_is_of_the_first_seed(cell):
+    one = cell(seed=3, seeds=[11, 12])
+    run_cell(one, silent)
+    manifest = json.loads((one.folder.model("refusal", "tfidf_logreg") / "demur.json").read_text())
+    assert manifest["seed"] == 11
 
 
 def test_predictions_of_a_protocol_that_was_turned_off_are_gone(cell, break_family):
@@ -127,7 +182,7 @@ def test_a_model_may_go_through_some_protocols_only(cell):
         (ValueError("the matrix\nis odd"), "ValueError: the matrix is odd"),
         (
             MemoryError(),
-            "MemoryError: the machine has too little memory for it; take fewer rows or a smaller model",
+            "MemoryError: the machine has too little memory for it; take fewer rows, .* or a smaller model",
         ),
         (RuntimeError(), "RuntimeError"),
         (OSError(errno.EIO, "Input/output error"), "OSError: .*Input/output error"),
@@ -151,9 +206,9 @@ def test_a_failure_while_saving_leaves_no_model(cell, break_family):
 
 
 def test_a_failure_in_a_late_protocol_leaves_no_model(cell, monkeypatch):
-    monkeypatch.setattr(cells, "_run_part", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(cells, "_fit_part", lambda *arguments: 1 / 0)
     one = cell(validation=PARTS)
-    assert run_cell(one, silent)["reason"] == "ZeroDivisionError: division by zero"
+    assert run_cell(one, silent)["reason"] == "cv 1: ZeroDivisionError: division by zero"
     assert not one.folder.model("refusal", "tfidf_logreg").exists()
 
 
@@ -231,12 +286,13 @@ def test_a_killed_cell_ends_with_the_result_of_an_unbroken_one(cell, tmp_path):
     assert resumed == unbroken
 
 
-def test_the_parts_are_gone_once_the_cell_is_done(cell):
+def test_parts_of_other_settings_are_gone_once_the_cell_is_done(cell):
+    run_cell(cell(seed=8, validation=PARTS), silent)
     one = cell(validation=PARTS)
     run_cell(one, silent)
-    assert [path.name for path in (one.folder.root / "cells").rglob("*") if path.is_file()] == [
-        "tfidf_logreg.json"
-    ]
+    kept = {path for path in one.facts_path.parent.rglob("*") if path.is_file()}
+    assert kept == {path for part in (None, *one.parts) for path in one.files_of(part)}
+    assert not one.work.exists()
 
 
 @pytest.mark.parametrize("name", ["model.skops", "vocabulary.json", "demur.json"])
@@ -264,16 +320,21 @@ def test_going_back_to_earlier_settings_does_not_take_another_runs_model(cell):
     "changes",
     [
         {"seed": 8},
-        {"draws": 60},
-        {"level": 0.9},
-        {"validation": {"leave_one_out": ["source"]}},
+        {"seeds": [8]},
         {"split": {"test": 0.3}},
         {"split": {"valid": 0.3}},
         {"model": {"preset": "tfidf_logreg", "settings": {"c": 3}}},
     ],
 )
-def test_the_key_changes_with_whatever_the_result_depends_on(cell, changes):
+def test_the_key_changes_with_whatever_the_fit_depends_on(cell, changes):
     assert cell(**changes).key != cell().key
+
+
+@pytest.mark.parametrize("changes", [{"draws": 60}, {"level": 0.9}, {"validation": {"leave_one_out": ["source"]}}])
+def test_the_judging_has_a_key_of_its_own(cell, changes):
+    one, other = cell(**changes), cell()
+    assert one.key == other.key
+    assert one.judge_key != other.judge_key
 
 
 def test_the_key_changes_with_the_data_and_the_versions(cell, write, rows):
@@ -299,41 +360,34 @@ def test_the_key_does_not_change_with_what_only_comes_after(cell, changes):
     assert cell(**changes).key == cell().key
 
 
-def test_an_unknown_model_is_answered_with_the_nearest():
-    with pytest.raises(RegistryError, match=r"no model is called 'tfidf_logrg'.*did you mean 'tfidf_logreg'\?"):
-        resolve_spec(ModelSpec(name="x", preset="tfidf_logrg"))
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (MissingDependencyError("install it with: pip install 'demur[torch]'"), "skipped"),
+        (MissingModelError("no hub can be reached for 'a/b'", "a/b"), "skipped"),
+        (TrainingError("the loss became nan at step 3; lower train.learning_rate"), "failed"),
+    ],
+)
+def test_what_is_missing_skips_a_model_and_what_goes_wrong_fails_it(cell, break_family, fault, status):
+    break_family("_fit", fault)
+    result = run_cell(cell(), silent)
+    assert (result["status"], result["reason"]) == (status, str(fault))
 
 
-def test_an_unknown_family_is_answered_with_the_nearest():
-    with pytest.raises(RegistryError, match=r"no classifier is called 'clasical'.*did you mean 'classical'\?"):
-        resolve_spec(ModelSpec(name="x", family="clasical"))
+class Resuming(BaseClassifier):
+    """Leaves a mark in its checkpoint folder, and says what it found there."""
 
-
-def test_an_unknown_setting_is_answered_with_the_nearest():
-    spec = ModelSpec(name="mine", preset="tfidf_logreg", settings={"hed": "nb"})
-    with pytest.raises(ConfigError, match=r"models: 'mine': unknown key 'hed'; did you mean 'head'\?"):
-        resolve_spec(spec)
-
-
-def test_settings_go_over_those_of_the_preset():
-    _, settings = resolve_spec(ModelSpec(name="x", preset="tfidf_logreg", settings={"head": "nb"}))
-    assert settings.head == "nb"
-
-
-def test_a_family_whose_library_is_absent_fails_with_the_extra_that_brings_it(cell, break_family):
-    break_family("_fit", MissingDependencyError("install it with: pip install 'demur[torch]'"))
-    assert run_cell(cell(), silent)["reason"] == "install it with: pip install 'demur[torch]'"
-
-
-class Watching(BaseClassifier):
-    """Remembers what it was fitted on; stops early on a validation set."""
-
-    family = "watching"
+    family = "resuming"
     config_type = ClassicalClassifier.config_type
-    wants_valid = True
+    found: ClassVar[list[bool]] = []
 
     def _fit(self, train, targets, valid):
-        self.seen = train, valid
+        mark = self.checkpoint_folder / "mark"
+        self.found.append(mark.exists())
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        if len(self.found) == 1:
+            raise KeyboardInterrupt("in the middle of a fit")
 
     def _predict(self, records):
         return np.full((len(records), 3), 1 / 3)
@@ -345,22 +399,11 @@ class Watching(BaseClassifier):
         pass
 
 
-def test_a_family_that_stops_early_watches_whole_groups_of_the_training_rows(small_records):
-    train, valid = fit_classifier(Watching(REFUSAL), small_records, seed=1).seen
-    assert 0 < len(valid) < len(train)
-    assert len(train) + len(valid) == len(small_records)
-    assert not set(train.texts("group")) & set(valid.texts("group")) - {""}
-
-
-def test_a_family_that_does_not_gets_every_training_row(small_records):
-    class Plain(Watching):
-        wants_valid = False
-
-    train, valid = fit_classifier(Plain(REFUSAL), small_records, seed=1).seen
-    assert (len(train), valid) == (60, None)
-
-
-def test_where_too_few_groups_are_there_to_set_aside_every_row_trains(rows):
-    records = Records.from_rows([{**row, "group": "all"} for row in rows(12)])
-    train, valid = fit_classifier(Watching(REFUSAL), records, seed=1).seen
-    assert (len(train), valid) == (12, None)
+def test_a_fit_that_was_killed_finds_its_checkpoints_and_the_next_fit_does_not(cell, monkeypatch):
+    monkeypatch.setattr("demur.experiment._fit.resolve_spec", lambda spec: (Resuming, Resuming.config_type()))
+    one = cell(validation={"cv": 2, "leave_one_out": []})
+    with pytest.raises(KeyboardInterrupt, match="in the middle"):
+        run_cell(one, silent)
+    assert run_cell(one, silent)["status"] == "ok"
+    assert Resuming.found == [False, True, False, False]
+    assert not one.work.exists()

@@ -66,7 +66,7 @@ def test_a_name_that_is_no_folder_name_is_refused(name):
         ({"clean": {"drop_duplicate": True}}, r"unknown key 'clean\.drop_duplicate'.*'drop_duplicates'\?"),
         ({"split": {"tets": 0.1}}, r"unknown key 'split\.tets'; did you mean 'test'\?"),
         ({"select": {"thresholds": {"f1_macro": {"mn": 1}}}}, r"'select\.thresholds\.f1_macro\.mn'.*'min'\?"),
-        ({"validation": {"cv": 51}}, r"key 'validation\.cv': input should be less than or equal to 50"),
+        ({"validation": {"cv": 51}}, r"key 'validation\.cv': give a number of folds from 0 to 50, or auto"),
         ({"validation": {"leave_one_out": ["group"]}}, "input should be 'model' or 'source', got 'group'"),
         ({"tasks": []}, "key 'tasks': list should have at least 1 item"),
         ({"data": []}, "key 'data': list should have at least 1 item"),
@@ -120,3 +120,28 @@ def test_every_key_says_what_it_is():
 
     for model in (ExperimentConfig, ModelSpec):
         assert undescribed(model) == []
+
+
+@pytest.mark.parametrize(("cv", "classical", "transformer"), [(0, 0, 0), (10, 10, 10), ("auto", 4, 3)])
+def test_automatic_folds_are_fewer_for_families_that_take_long(cv, classical, transformer):
+    validation = parse(validation={"cv": cv}).validation
+    assert [validation.folds_for(family) for family in ("rules", "classical", "embedding", "ensemble")] == [
+        classical
+    ] * 4
+    assert [validation.folds_for(family) for family in ("neural", "transformer", "dual")] == [transformer] * 3
+
+
+@pytest.mark.parametrize("cv", [51, -1, 2.5, "many", True, None])
+def test_a_wrong_number_of_folds_says_what_is_taken(cv):
+    with pytest.raises(ConfigError, match=r"key 'validation\.cv': give a number of folds from 0 to 50, or auto"):
+        parse(validation={"cv": cv})
+
+
+def test_the_first_of_several_seeds_is_that_of_the_saved_models():
+    assert parse(seed=3).first_seed == 3
+    assert parse(seed=3, seeds=[5, 6]).first_seed == 5
+
+
+def test_a_seed_given_twice_is_refused():
+    with pytest.raises(ConfigError, match="key 'seeds': seeds repeat; give each once"):
+        parse(seeds=[1, 1])

@@ -1,0 +1,108 @@
+"""Tests of one fit: settings, what is set aside, what a family is given."""
+
+import numpy as np
+import pytest
+
+from demur.data import Records, Split
+from demur.errors import ConfigError, RegistryError
+from demur.experiment import ModelSpec
+from demur.experiment._fit import FitJob, fit_classifier, fit_job, resolve_spec
+from demur.experiment._prepare import TaskData
+from demur.models import BaseClassifier
+from demur.models.classical import ClassicalClassifier
+from demur.tasks import BUILT_IN
+from demur.training import Progress
+
+REFUSAL = BUILT_IN["refusal"]
+
+
+def test_an_unknown_model_is_answered_with_the_nearest():
+    with pytest.raises(RegistryError, match=r"no model is called 'tfidf_logrg'.*did you mean 'tfidf_logreg'\?"):
+        resolve_spec(ModelSpec(name="x", preset="tfidf_logrg"))
+
+
+def test_an_unknown_family_is_answered_with_the_nearest():
+    with pytest.raises(RegistryError, match=r"no classifier is called 'clasical'.*did you mean 'classical'\?"):
+        resolve_spec(ModelSpec(name="x", family="clasical"))
+
+
+def test_an_unknown_setting_is_answered_with_the_nearest():
+    spec = ModelSpec(name="mine", preset="tfidf_logreg", settings={"hed": "nb"})
+    with pytest.raises(ConfigError, match=r"models: 'mine': unknown key 'hed'; did you mean 'head'\?"):
+        resolve_spec(spec)
+
+
+def test_settings_go_over_those_of_the_preset():
+    _, settings = resolve_spec(ModelSpec(name="x", preset="tfidf_logreg", settings={"head": "nb"}))
+    assert settings.head == "nb"
+
+
+class Watching(BaseClassifier):
+    """Remembers what it was fitted on; stops early on a validation set."""
+
+    family = "watching"
+    config_type = ClassicalClassifier.config_type
+    wants_valid = True
+
+    def _fit(self, train, targets, valid):
+        self.seen = train, valid
+
+    def _predict(self, records):
+        return np.full((len(records), 3), 1 / 3)
+
+    def _write(self, folder):
+        pass
+
+    def _read(self, folder):
+        pass
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Maker of a job on the first 50 of some records; the rest is held out."""
+
+    def make(records, **changes):
+        split = Split("test", np.arange(len(records) - 10), np.arange(len(records) - 10, len(records)))
+        data = TaskData(REFUSAL, records, split, None, records.texts("group"))
+        return FitJob(ModelSpec(name="x", preset="tfidf_nb"), data, split, 1, tmp_path / "work", **changes)
+
+    return make
+
+
+def test_a_family_that_stops_early_watches_whole_groups_of_the_training_rows(small_records, job):
+    train, valid = fit_classifier(Watching(REFUSAL), job(small_records)).seen
+    assert 0 < len(valid) < len(train)
+    assert len(train) + len(valid) == 50
+    assert not set(train.texts("group")) & set(valid.texts("group")) - {""}
+
+
+def test_a_family_that_does_not_gets_every_training_row(small_records, job):
+    class Plain(Watching):
+        wants_valid = False
+
+    train, valid = fit_classifier(Plain(REFUSAL), job(small_records)).seen
+    assert (len(train), valid) == (50, None)
+
+
+def test_where_too_few_groups_are_there_to_set_aside_every_row_trains(rows, job):
+    records = Records.from_rows([{**row, "group": "all"} for row in rows(22)])
+    train, valid = fit_classifier(Watching(REFUSAL), job(records)).seen
+    assert (len(train), valid) == (12, None)
+
+
+def test_progress_of_a_training_is_told_in_words_and_shares(small_records, job, monkeypatch):
+    told = []
+
+    class Telling(Watching):
+        def _fit(self, train, targets, valid):
+            self.on_progress(Progress(step=5, steps=20, epoch=0.5, score=None))
+            self.on_progress(Progress(step=10, steps=20, epoch=1.0, score=0.75))
+
+    monkeypatch.setattr("demur.experiment._fit.resolve_spec", lambda spec: (Telling, Telling.config_type()))
+    fit_job(job(small_records, tell=lambda words, share: told.append((words, share))))
+    assert told == [("epoch 0.5", 0.25), ("epoch 1.0, score 0.750", 0.5)]
+
+
+def test_a_fitted_classifier_is_of_the_jobs_seed_and_keeps_no_hooks(small_records, job):
+    classifier = fit_job(job(small_records))
+    assert (classifier.seed, classifier.checkpoint_folder, classifier.on_progress) == (1, None, None)

@@ -1,0 +1,90 @@
+"""Tests of what a fit's key depends on: its own sources and files, and nothing of other families."""
+
+import numpy as np
+import pytest
+
+from demur.data import Split
+from demur.experiment import _key as keys
+from demur.experiment._key import hash_code, hash_files, hash_judging, hash_split
+from demur.models import CLASSIFIERS
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """A copy of what a small demur would be, which hashes are taken of; gives its folder."""
+    import shutil
+    from pathlib import Path
+
+    root = tmp_path / "demur"
+    shutil.copytree(Path(keys.__file__).parents[1], root, ignore=shutil.ignore_patterns("__pycache__", "*.jsonl"))
+    monkeypatch.setattr(keys, "_ROOT", root)
+    monkeypatch.setattr(
+        keys, "import_module", lambda name: type("M", (), {"__file__": str(root.joinpath(*name.split(".")[1:]))})
+    )
+    hash_code.cache_clear()
+    hash_judging.cache_clear()
+    yield root
+    hash_code.cache_clear()
+    hash_judging.cache_clear()
+
+
+def hash_again(family):
+    hash_code.cache_clear()
+    return hash_code(CLASSIFIERS.get(family))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("models/classical/_heads.py", True),
+        ("models/_base.py", True),
+        ("data/_text.py", True),
+        ("training/_loop.py", True),
+        ("metrics/_security.py", True),
+        ("experiment/_fit.py", True),
+        ("models/transformer/_train.py", False),
+        ("models/rules/_model.py", False),
+        ("experiment/_run.py", False),
+        ("report/_html.py", False),
+    ],
+)
+def test_a_familys_hash_changes_with_its_own_sources_and_the_shared_ones(sources, name, changed):
+    before = hash_again("classical")
+    with (sources / name).open("a") as handle:
+        handle.write("# edited\n")
+    assert (hash_again("classical") != before) is changed
+
+
+def test_a_family_that_imports_another_changes_with_it(sources):
+    before = hash_again("embedding")
+    with (sources / "models" / "classical" / "_heads.py").open("a") as handle:
+        handle.write("# edited\n")
+    assert hash_again("embedding") != before
+
+
+def test_judging_has_a_hash_of_its_own(sources):
+    before = hash_judging()
+    hash_judging.cache_clear()
+    with (sources / "metrics" / "_bootstrap.py").open("a") as handle:
+        handle.write("# edited\n")
+    assert hash_judging() != before
+
+
+def test_a_familys_hash_is_the_same_twice():
+    assert hash_again("rules") == hash_again("rules") != hash_again("classical")
+
+
+def test_files_that_settings_name_count_by_their_contents(tmp_path):
+    path = tmp_path / "list.yaml"
+    path.write_text("one")
+    before = hash_files({"file": str(path), "other": str(path)})
+    path.write_text("two")
+    assert list(before) == ["file"]
+    assert hash_files({"file": str(path)}) != before
+    assert hash_files({"model": "a/b", "file": None, "encoder": ""}) == {}
+
+
+def test_splits_count_by_their_rows():
+    one, other = (Split("test", np.arange(4), np.arange(4, number)) for number in (6, 7))
+    assert hash_split(one) == hash_split(Split("test", np.arange(4), np.arange(4, 6))) != hash_split(other)
+    assert hash_split(Split("test", np.arange(4), np.arange(4, 6), np.arange(6, 8))) != hash_split(one)
