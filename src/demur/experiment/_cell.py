@@ -80,11 +80,13 @@ class Cell:
     @cached_property
     def _basis(self) -> dict[str, Any]:
         family, settings = resolve_spec(self.spec)
+        searched = [hash_split(self.data.main), self.config.first_seed] if self.spec.search else None
         files = hash_files(settings.model_dump(mode="json"))
         companions = {name: data.hashes["hash"] for name, data in self.others.items()}
         return (
             ({"files": files} if files else {})
             | ({"companions": companions} if family.wants_companions else {})
+            | ({"searched": searched} if searched else {})
             | {
                 "spec": self.spec.model_dump(mode="json", exclude={"tasks", "protocols"}),
                 "task": self.data.task.model_dump(mode="json"),
@@ -267,7 +269,8 @@ def _fit_main(cell: Cell) -> None:
     data, rows = cell.data, cell.main_sides()
     with PeakMemory() as memory:
         start = time.perf_counter()
-        classifier = fit_job(_job(cell, data.main, cell.config.first_seed))
+        fitted = fit_job(_job(cell, data.main, cell.config.first_seed))
+        classifier = fitted.classifier
         fit_s = time.perf_counter() - start
         test = rows["test"]
         frames = _judge_sides(cell, classifier, rows)
@@ -279,6 +282,8 @@ def _fit_main(cell: Cell) -> None:
         _write_frame(cell.path_of(None, side), frame)
     cell.curves.write(classifier, cell.spec.name)
     facts |= {"features": classifier.top_features(20), "best_params": classifier.best_params}
+    facts |= {"search": fitted.search, "notes": fitted.notes}
+    facts |= {"diversity": getattr(classifier, "diversity", None)}
     write_json(cell.facts_path, facts)  # last: where it is, all the others are
 
 
@@ -289,7 +294,7 @@ def _judge_sides(
 
 
 def _fit_part(cell: Cell, part: Part) -> None:
-    classifier = fit_job(_job(cell, part.split, part.seed))
+    classifier = fit_job(_job(cell, part.split, part.seed, part)).classifier
     if part.protocol == "seed":
         frames = _judge_sides(cell, classifier, cell.main_sides())
     else:
@@ -299,8 +304,13 @@ def _fit_part(cell: Cell, part: Part) -> None:
         _write_frame(cell.path_of(part, side), frame)
 
 
-def _job(cell: Cell, split: Split, seed: int) -> FitJob:
-    return FitJob(cell.spec, cell.data, split, seed, cell.work, cell.others, cell.tell)
+def _job(cell: Cell, split: Split, seed: int, part: Part | None = None) -> FitJob:
+    search, params = cell.spec.search, None
+    if part is not None and search is not None and (part.protocol == "seed" or not search.nested):
+        params = json.loads(cell.facts_path.read_text(encoding="utf-8"))["best_params"]
+    folder = cell.work / cell.key_of(split, seed)[:16]
+    trials = cell.folder.trials(cell.data.task.name, cell.spec.name)
+    return FitJob(cell.spec, cell.data, split, seed, folder, cell.others, cell.tell, params, trials)
 
 
 def _save(cell: Cell, classifier: BaseClassifier[Any]) -> float:
@@ -365,6 +375,8 @@ def _empty_result(cell: Cell) -> dict[str, Any]:
         "best_params": {},
         "search": None,
         "ready": None,
+        "diversity": None,
+        "notes": [],
         "selected": False,
         "failed_thresholds": [],
         "fit_s": None,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from demur.errors import ConfigError, MissingDependencyError, RunError
 from demur.experiment._cell import Cell, run_cell
-from demur.experiment._config import ExperimentConfig
+from demur.experiment._config import ExperimentConfig, ModelSpec
 from demur.experiment._fit import Tell, resolve_spec, tell_nobody
 from demur.experiment._folder import RunFolder
 from demur.experiment._load import load_experiment
@@ -100,7 +100,7 @@ def run_experiment(
     tasks = _load_tasks(config)
     check_select(config.select, tasks)
     for spec in config.models:
-        _check_spec(spec)
+        _check_spec(spec, tasks)
         if spec.tasks and not {task.name for task in tasks} & set(spec.tasks):
             progress.say(f"{spec.name} is left out: it is for {', '.join(spec.tasks)} only, no task of this run")
     _check_folder(folder)
@@ -150,10 +150,14 @@ def _load_tasks(config: ExperimentConfig) -> list[Task]:
     return tasks
 
 
-def _check_spec(spec: Any) -> None:
+def _check_spec(spec: ModelSpec, tasks: list[Task]) -> None:
     """Unknown models and settings are refused at once; a missing library is that model's own failure."""
     try:
-        resolve_spec(spec)
+        family, settings = resolve_spec(spec)
+        if spec.search is not None:
+            from demur.experiment._search import check_search
+
+            check_search(spec, family, settings, tasks)
     except MissingDependencyError:
         return
 
@@ -198,7 +202,7 @@ def _conclude(
             "data": data.describe(),
             "winner": winner,
             "why": why,
-            "warnings": [*data.warnings],
+            "warnings": [*data.warnings, *_unnested(models)],
             "protocols": data.folds,
             "models": models,
         }
@@ -208,6 +212,23 @@ def _conclude(
         "versions": versions,
         "tasks": tasks,
     }
+
+
+def _unnested(models: list[dict[str, Any]]) -> list[str]:
+    """A warning for models whose folds were fitted with settings that rows of those folds had chosen."""
+    names = [
+        model["model"]
+        for model in models
+        if model["search"]
+        and not model["search"]["nested"]
+        and set(model["evaluations"]) - {"valid", "test", "blind"}
+    ]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: settings were searched once, on the main training rows; the figures of "
+        "cross-validation and of held-out models and sources reuse them and are not nested"
+    ]
 
 
 def _report(folder: RunFolder, say: Callable[[str], None]) -> None:

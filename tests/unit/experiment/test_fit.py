@@ -1,12 +1,14 @@
 """Tests of one fit: settings, what is set aside, what a family is given."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 from demur.data import Records, Split
 from demur.errors import ConfigError, RegistryError
 from demur.experiment import ModelSpec
-from demur.experiment._fit import FitJob, fit_classifier, fit_job, resolve_spec
+from demur.experiment._fit import FitJob, fit_classifier, fit_job, gather_notes, resolve_spec
 from demur.experiment._prepare import TaskData
 from demur.models import BaseClassifier
 from demur.models.classical import ClassicalClassifier
@@ -70,7 +72,8 @@ def job(tmp_path):
 
 
 def test_a_family_that_stops_early_watches_whole_groups_of_the_training_rows(small_records, job):
-    train, valid = fit_classifier(Watching(REFUSAL), job(small_records)).seen
+    one = job(small_records)
+    train, valid = fit_classifier(Watching(REFUSAL), one, one.split.train).seen
     assert 0 < len(valid) < len(train)
     assert len(train) + len(valid) == 50
     assert not set(train.texts("group")) & set(valid.texts("group")) - {""}
@@ -80,13 +83,15 @@ def test_a_family_that_does_not_gets_every_training_row(small_records, job):
     class Plain(Watching):
         wants_valid = False
 
-    train, valid = fit_classifier(Plain(REFUSAL), job(small_records)).seen
+    one = job(small_records)
+    train, valid = fit_classifier(Plain(REFUSAL), one, one.split.train).seen
     assert (len(train), valid) == (50, None)
 
 
 def test_where_too_few_groups_are_there_to_set_aside_every_row_trains(rows, job):
     records = Records.from_rows([{**row, "group": "all"} for row in rows(22)])
-    train, valid = fit_classifier(Watching(REFUSAL), job(records)).seen
+    one = job(records)
+    train, valid = fit_classifier(Watching(REFUSAL), one, one.split.train).seen
     assert (len(train), valid) == (12, None)
 
 
@@ -104,5 +109,37 @@ def test_progress_of_a_training_is_told_in_words_and_shares(small_records, job, 
 
 
 def test_a_fitted_classifier_is_of_the_jobs_seed_and_keeps_no_hooks(small_records, job):
-    classifier = fit_job(job(small_records))
+    classifier = fit_job(job(small_records)).classifier
     assert (classifier.seed, classifier.checkpoint_folder, classifier.on_progress) == (1, None, None)
+
+
+def test_what_a_family_warns_of_is_a_note_and_not_printed(small_records, job, monkeypatch):
+    class Warning(Watching):
+        def _fit(self, train, targets, valid):
+            warnings.warn("a companion was left out", stacklevel=3)
+
+    monkeypatch.setattr("demur.experiment._fit.resolve_spec", lambda spec: (Warning, Warning.config_type()))
+    assert fit_job(job(small_records)).notes == ["a companion was left out"]
+
+
+def test_what_others_warn_of_goes_where_it_always_goes():
+    with pytest.warns(UserWarning, match="theirs"), gather_notes() as notes:
+        warnings.warn("theirs", stacklevel=1)
+    assert notes == []
+
+
+def test_a_searched_setting_is_fitted_and_said(small_records, job):
+    from dataclasses import replace
+
+    spec = ModelSpec(name="x", preset="tfidf_nb", search={"space": {"min_df": {"choices": [1, 2]}}, "folds": 2})
+    fitted = fit_job(replace(job(small_records), spec=spec))
+    assert fitted.classifier.best_params == fitted.search["params"]
+    assert fitted.classifier.config.min_df == fitted.search["params"]["min_df"]
+
+
+def test_settings_that_were_chosen_before_are_taken_without_a_search(small_records, job):
+    from dataclasses import replace
+
+    spec = ModelSpec(name="x", preset="tfidf_nb", search={"space": {"min_df": {"choices": [1, 2]}}})
+    fitted = fit_job(replace(job(small_records), spec=spec, params={"min_df": 2}))
+    assert (fitted.classifier.config.min_df, fitted.search) == (2, None)
