@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,4 +63,4 @@ def test_no_clique_lies_within_another_and_none_spans_too_much(ranks, difference
     found = find_cliques(ranks, difference)
     for first, last in found:
         assert ranks[last] - ranks[first] < difference
-    assert all(a < c and b < d for (a, b), (c, d) in zip(found, found[1:], strict=False))
+    assert all(a < c and b < d for (a, b), (c, d) in pairwise(found))
