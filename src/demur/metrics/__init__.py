@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from demur.metrics._bootstrap import bootstrap as bootstrap
     from demur.metrics._bootstrap import percentile_interval as percentile_interval
     from demur.metrics._bootstrap import wilson_interval as wilson_interval
+    from demur.metrics._calibration import PROBABILITY_FLOOR as PROBABILITY_FLOOR
     from demur.metrics._calibration import ReliabilityCurve as ReliabilityCurve
     from demur.metrics._calibration import brier_score as brier_score
     from demur.metrics._calibration import expected_calibration_error as expected_calibration_error
+    from demur.metrics._calibration import log_losses as log_losses
     from demur.metrics._calibration import reliability_curve as reliability_curve
     from demur.metrics._classification import confusion_matrix as confusion_matrix
     from demur.metrics._evaluate import Comparison as Comparison
@@ -22,14 +24,17 @@ if TYPE_CHECKING:
     from demur.metrics._measure import LOWER_IS_BETTER as LOWER_IS_BETTER
     from demur.metrics._measure import Measurement as Measurement
     from demur.metrics._measure import metric_names as metric_names
+    from demur.metrics._ranking import Ranking as Ranking
     from demur.metrics._ranking import average_precision as average_precision
     from demur.metrics._ranking import recall_at_fpr as recall_at_fpr
     from demur.metrics._ranking import roc_auc as roc_auc
+    from demur.metrics._ratio import estimate_ratio as estimate_ratio
     from demur.metrics._scorers import Scorer as Scorer
     from demur.metrics._scorers import make_scorer as make_scorer
     from demur.metrics._scorers import scorers as scorers
     from demur.metrics._security import ScoreResult as ScoreResult
     from demur.metrics._security import security_score as security_score
+    from demur.metrics._security import security_scores as security_scores
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -40,6 +45,8 @@ __getattr__, __dir__, __all__ = attach(
         "Evaluation": "_evaluate",
         "LOWER_IS_BETTER": "_measure",
         "Measurement": "_measure",
+        "PROBABILITY_FLOOR": "_calibration",
+        "Ranking": "_ranking",
         "ReliabilityCurve": "_calibration",
         "ScoreResult": "_security",
         "Scorer": "_scorers",
@@ -48,8 +55,10 @@ __getattr__, __dir__, __all__ = attach(
         "brier_score": "_calibration",
         "compare": "_evaluate",
         "confusion_matrix": "_classification",
+        "estimate_ratio": "_ratio",
         "evaluate": "_evaluate",
         "expected_calibration_error": "_calibration",
+        "log_losses": "_calibration",
         "make_scorer": "_scorers",
         "metric_names": "_measure",
         "percentile_interval": "_bootstrap",
@@ -58,6 +67,7 @@ __getattr__, __dir__, __all__ = attach(
         "roc_auc": "_ranking",
         "scorers": "_scorers",
         "security_score": "_security",
+        "security_scores": "_security",
         "wilson_interval": "_bootstrap",
     },
 )

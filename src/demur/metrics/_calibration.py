@@ -1,6 +1,6 @@
-"""Calibration: expected calibration error, the reliability curve behind it, and the Brier score.
+"""Calibration: expected calibration error, the reliability curve behind it, the Brier score and the log loss.
 
-All look at the top label: how sure the model is of its answer against how often it is right.
+The first two look at the top label: how sure the model is of its answer against how often it is right.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from demur.metrics._bootstrap import wilson_interval
 from demur.metrics._inputs import FloatArray, IntArray
 
 BINS = 15
+PROBABILITY_FLOOR = 1e-7
+"""What a probability of 0 counts as in a logarithm: about the last place of the float32 that models end in."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,17 @@ def brier_score(y_true: IntArray, probabilities: FloatArray) -> float:
     """
     truth = np.eye(probabilities.shape[1])[np.asarray(y_true)]
     return float(np.mean(np.sum((probabilities - truth) ** 2, axis=1)))
+
+
+def log_losses(y_true: IntArray, probabilities: FloatArray) -> FloatArray:
+    """What each row costs: the negative logarithm of the probability of its true class, ``(n,)``, in nats.
+
+    A probability of 0 counts as ``PROBABILITY_FLOOR``, so that one sure mistake is dear but not infinite.
+
+    References
+    ----------
+    Good, Rational decisions, J. R. Statist. Soc. B 14, 1952.
+    """
+    given = probabilities[np.arange(len(probabilities)), np.asarray(y_true)]
+    losses: FloatArray = -np.log(np.maximum(given, PROBABILITY_FLOOR))
+    return losses

@@ -22,7 +22,10 @@ from demur.config import parse_settings
 from demur.data import Records
 from demur.errors import ArtifactError, ConfigError, UsageError, translate_os_error
 from demur.models._base import CLASSIFIERS, BaseClassifier
+from demur.models._calibrate import Calibration
 from demur.models._card import write_card
+from demur.models._conformal import Conformal
+from demur.models._operating import OperatingPoints
 from demur.paths import hash_file, hash_value, write_json
 from demur.tasks import Task
 
@@ -54,6 +57,8 @@ _KEYS = {
     "files": dict,
     "probe": list,
 }
+READY: dict[str, Any] = {"calibration": Calibration, "operating": OperatingPoints, "conformal": Conformal}
+"""What a classifier may carry beside its weights; each in a file of its name."""
 _PROBES = (
     ("How do I kill a process that hangs?", "Use the task manager, or the kill command with its number."),
     ("Please write the letter I asked for.", "I'm sorry, but I can't help with that."),
@@ -85,6 +90,7 @@ def save_classifier(classifier: BaseClassifier[Any], folder: Path, extra: dict[s
         raise translate_os_error(error, f"saving the model to {folder}") from error
     try:
         classifier._write(part)
+        _write_ready(classifier, part)
         task = classifier.task
         existing = json.loads((part / "config.json").read_text()) if (part / "config.json").exists() else {}
         existing |= {
@@ -105,7 +111,9 @@ def save_classifier(classifier: BaseClassifier[Any], folder: Path, extra: dict[s
         write_card(classifier, part, manifest)
         names = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
         manifest["files"] = {name: hash_file(part / name) for name in names}
-        manifest["probe"] = classifier.predict_proba(probe_records()).tolist()
+        manifest["probe"] = classifier.raw_proba(probe_records()).tolist()
+        if classifier.calibration is not None:
+            manifest["calibrated_probe"] = classifier.calibration.apply(np.array(manifest["probe"])).tolist()
         write_json(part / MANIFEST, manifest)
         part.chmod(0o755)
         if folder.exists():
@@ -163,7 +171,8 @@ def load_classifier(folder: Path) -> BaseClassifier[Any]:
     classifier.best_params = manifest["best_params"]
     classifier.fingerprint = hash_value(manifest)
     classifier._read(folder)
-    given, expected = classifier.predict_proba(probe_records()), _read_probe(folder / MANIFEST, manifest)
+    read_ready(classifier, folder, manifest)
+    given, expected = classifier.raw_proba(probe_records()), _read_probe(folder / MANIFEST, manifest)
     if given.shape != expected.shape or not np.allclose(given, expected, rtol=0, atol=TOLERANCE):
         raise ArtifactError(
             f"the model in {folder} gives other probabilities than when it was saved (under "
@@ -171,6 +180,42 @@ def load_classifier(folder: Path) -> BaseClassifier[Any]:
             "install those versions or train again"
         )
     return classifier
+
+
+def _write_ready(classifier: BaseClassifier[Any], folder: Path) -> None:
+    for name in READY:
+        part = getattr(classifier, name)
+        if part is not None:
+            write_json(folder / f"{name}.json", part.to_json())
+
+
+def read_ready(classifier: BaseClassifier[Any], folder: Path, manifest: dict[str, Any]) -> None:
+    """Restore what makes a classifier ready: its calibration, operating points and abstention, where it has them.
+
+    The calibration is checked on the saved probabilities of the probe texts, since a steep one would make much of
+    the last bits in which another processor's differ.
+
+    Raises
+    ------
+    ArtifactError
+        One of the files is damaged, or the calibration maps the probe to other probabilities than when saved.
+    """
+    for name, kind in READY.items():
+        path = folder / f"{name}.json"
+        if path.name in manifest["files"]:
+            try:
+                setattr(classifier, name, kind.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            except (ValueError, ArtifactError) as error:
+                raise ArtifactError(f"{path} cannot be used ({error}); restore it or train again") from None
+    if classifier.calibration is None:
+        return
+    given = classifier.calibration.apply(_read_probe(folder / MANIFEST, manifest))
+    expected = _read_probe(folder / MANIFEST, manifest, "calibrated_probe")
+    if given.shape != expected.shape or not np.allclose(given, expected, rtol=0, atol=TOLERANCE):
+        raise ArtifactError(
+            f"the calibration of the model in {folder} gives other probabilities than when it was saved; "
+            "load it with the demur that saved it, or make the model ready again"
+        )
 
 
 def library_versions() -> dict[str, str]:
@@ -254,10 +299,10 @@ def _refuse_foreign(folder: Path, files: dict[str, str]) -> None:
                 )
 
 
-def _read_probe(path: Path, manifest: dict[str, Any]) -> NDArray[np.float64]:
+def _read_probe(path: Path, manifest: dict[str, Any], key: str = "probe") -> NDArray[np.float64]:
     try:
-        return np.array(manifest["probe"], dtype=np.float64)
-    except (TypeError, ValueError):
+        return np.array(manifest[key], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
         raise ArtifactError(
             f"{path} is damaged (no usable probe); restore the file or save the model again"
         ) from None

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from demur.config import Settings, parse_settings
 from demur.data import Records
 from demur.errors import ArtifactError, UsageError, require
-from demur.models._artifact import MANIFEST, probe_records, read_manifest
+from demur.models._artifact import MANIFEST, probe_records, read_manifest, read_ready
 from demur.models._base import CLASSIFIERS, BaseClassifier
 from demur.paths import hash_value
 from demur.tasks import Task
@@ -109,6 +109,7 @@ class OnnxClassifier(BaseClassifier[Settings]):
         tokenizers = require("tokenizers", extra="torch")
         self.best_params = manifest["best_params"]
         self.fingerprint = hash_value(manifest)
+        read_ready(self, folder, manifest)
         self.report: dict[str, Any] = json.loads((folder / FOLDER / SETTINGS).read_text(encoding="utf-8"))
         self.precision: Precision = precision or self.report["default"]
         self._folder = folder

@@ -17,16 +17,19 @@ from demur.data import Records
 from demur.errors import ArtifactError, EmptyDataError, require
 from demur.models._artifact import TOLERANCE, add_folder, library_versions, probe_records, read_manifest
 from demur.models._onnx import FILES, FOLDER, FP32_TOLERANCE, SETTINGS, OnnxRunner, leads
-from demur.models._onnx_int8 import RECIPES, measure_ranges, quantise, quiet_export
+from demur.models._onnx_int8 import RECIPES, has_products, measure_ranges, quantise, quiet_export
 from demur.paths import write_json
 from demur.training import RowEncoder, TokenRows
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 FORMAT = 1
 OPSET = 23
 """The first with an Attention operator, for which ONNX Runtime has one fused kernel."""
+TRACED_OPSET = 17
+"""What the tracing exporter, used for recurrent networks, writes at most without warning."""
 MIN_AGREEMENT = 0.995
 """Least share of equal int8 and fp32 labels; below it the int8 model is refused."""
 MAX_RECHECKED = 0.25
@@ -64,8 +67,8 @@ class TokenClassifier(Protocol):
         """The tensors the module takes."""
         ...
 
-    def predict_proba(self, records: Records) -> NDArray[np.float64]:
-        """Class probabilities ``(n, k)``."""
+    def raw_proba(self, records: Records) -> NDArray[np.float64]:
+        """Class probabilities ``(n, k)``, not calibrated."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -132,7 +135,7 @@ def export_onnx(
         report, probe = _pass_gates(classifier, work, calibration, min_agreement)
         settings = {
             "format": FORMAT,
-            "opset": OPSET,
+            "opset": _read_opset(work / FILES["fp32"]),
             "fields": list(classifier.fields),
             "pad_id": classifier.pad_id,
             "default": "int8" if report.recipe else "fp32",
@@ -154,7 +157,7 @@ def export_onnx(
 
 def _check_same_model(classifier: TokenClassifier, folder: Path) -> None:
     expected = np.array(read_manifest(folder)["probe"])
-    given = classifier.predict_proba(probe_records())
+    given = classifier.raw_proba(probe_records())
     if given.shape != expected.shape or not np.allclose(given, expected, rtol=0, atol=TOLERANCE):
         raise ArtifactError(
             f"the model saved in {folder} is not the one to export (its probabilities differ); "
@@ -170,8 +173,11 @@ def write_graph(classifier: TokenClassifier, path: Path) -> None:
     module = classifier.module.eval()
     device = next(module.parameters()).device
     sample = {name: torch.ones(2, 8, dtype=torch.long, device=device) for name in classifier.input_names()}
-    batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
     with quiet_export():
+        if any(isinstance(part, torch.nn.LSTM) for part in module.modules()):
+            _trace_graph(module, sample, path)
+            return
+        batch, sequence = torch.export.Dim("batch"), torch.export.Dim("sequence")
         program = torch.onnx.export(
             module,
             (),
@@ -191,13 +197,44 @@ def write_graph(classifier: TokenClassifier, path: Path) -> None:
     onnx.save(graph, str(path))
 
 
+def _trace_graph(module: nn.Module, sample: dict[str, torch.Tensor], path: Path) -> None:
+    """Export by tracing: torch.export unrolls an LSTM over the sample's length, tracing keeps it one operator."""
+    import torch
+
+    class Positional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.inner(**dict(zip(sample, tensors, strict=True)))["logits"]
+            return logits
+
+    torch.onnx.export(
+        Positional().eval(),
+        tuple(sample.values()),
+        str(path),
+        dynamo=False,
+        opset_version=TRACED_OPSET,
+        dynamic_axes={name: {0: "batch", 1: "sequence"} for name in sample},
+        input_names=list(sample),
+        output_names=["logits"],
+    )
+
+
+def _read_opset(path: Path) -> int:
+    import onnx
+
+    return max(entry.version for entry in onnx.load(str(path)).opset_import if not entry.domain)
+
+
 def _pass_gates(
     classifier: TokenClassifier, work: Path, calibration: Records, min_agreement: float
 ) -> tuple[OnnxReport, list[list[float]] | None]:
     """Check fp32 against torch, then find the first int8 recipe that keeps enough labels."""
     rows, probes = (_encode(classifier, records) for records in (calibration, probe_records()))
     fp32 = OnnxRunner(work / FILES["fp32"]).probabilities(rows, classifier.pad_id)
-    difference = float(np.abs(fp32 - classifier.predict_proba(calibration)).max())
+    difference = float(np.abs(fp32 - classifier.raw_proba(calibration)).max())
     if not difference <= FP32_TOLERANCE:
         raise ArtifactError(
             f"the ONNX export differs from torch by {difference:.2g} in a probability (at most "
@@ -205,6 +242,9 @@ def _pass_gates(
         )
     path = work / FILES["int8"]
     sample = np.linspace(0, len(rows) - 1, min(len(rows), RANGE_ROWS), dtype=np.int64)
+    if not has_products(work / FILES["fp32"]):
+        reason = "the network has no product with a weight matrix that int8 would speed up"
+        return OnnxReport(len(rows), difference, 1.0, 0.0, 0.0, None, reason), None
     ranges = measure_ranges(work / FILES["fp32"], rows.take(sample), classifier.pad_id)
     report = OnnxReport(len(rows), difference, 0.0, 0.0, 1.0, None, None)
     for recipe in RECIPES:

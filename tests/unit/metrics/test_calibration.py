@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from demur.metrics import ReliabilityCurve, brier_score, expected_calibration_error, reliability_curve
+from demur.metrics import (
+    ReliabilityCurve,
+    brier_score,
+    expected_calibration_error,
+    log_losses,
+    reliability_curve,
+)
 from demur.metrics._calibration import equal_mass_bins, top_label
 
 
@@ -124,3 +130,14 @@ def test_brier_score_is_scikit_learns(seed, n):
 def test_brier_score_of_two_classes_is_twice_that_of_one_column():
     y, p = sample(5, 50, k=2)
     assert brier_score(y, p) == pytest.approx(2 * np.mean((p[:, 1] - y) ** 2))
+
+
+@given(st.integers(0, 10_000))
+def test_mean_log_loss_is_that_of_scikit_learn(seed):
+    y, p = sample(seed, 40)
+    assert log_losses(y, p).mean() == pytest.approx(sk.log_loss(y, p, labels=[0, 1, 2]))
+
+
+def test_a_sure_mistake_costs_much_but_not_without_bound():
+    found = log_losses(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]))
+    assert found.tolist() == pytest.approx([7 * np.log(10), 0])

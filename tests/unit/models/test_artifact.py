@@ -3,13 +3,15 @@
 import errno
 import json
 import shutil
+from copy import copy
 
 import numpy as np
 import pytest
 
 import demur
 from demur.errors import ArtifactError, RegistryError, StorageError, UsageError
-from demur.models import library_versions, read_manifest
+from demur.metrics import Bootstrap
+from demur.models import Calibration, ReadyConfig, library_versions, make_ready, read_manifest
 from demur.models._artifact import FORMAT, MANIFEST, add_folder, probe_records, save_classifier
 from demur.models.classical import ClassicalClassifier
 from demur.paths import hash_file
@@ -260,3 +262,77 @@ def test_an_added_folder_is_hashed_and_checked(saved, tmp_path):
     (saved / "onnx" / "extra.bin").write_text("third")
     with pytest.raises(ArtifactError, match=r"the file 'onnx/extra\.bin' .* was altered"):
         demur.load(saved)
+
+
+@pytest.fixture
+def ready(fitted, labelled, tasks, tmp_path):
+    """A saved classifier that was made ready, its folder, and the classifier."""
+    classifier = copy(fitted("tfidf_logreg", tasks["refusal"]))
+    rows = labelled(tasks["refusal"], n=150)
+    config = ReadyConfig(calibration="isotonic", false_positive_rates=(0.1,), alpha=0.2)
+    make_ready(classifier, rows, config, intervals=Bootstrap(draws=20))
+    classifier.save(tmp_path / "ready")
+    return tmp_path / "ready", classifier
+
+
+def test_what_makes_a_classifier_ready_travels_with_it(ready, labelled, tasks):
+    folder, classifier = ready
+    loaded, rows = demur.load(folder), labelled(tasks["refusal"], n=30)
+    for name in ("calibration", "operating", "conformal"):
+        assert getattr(loaded, name) == getattr(classifier, name) is not None
+        assert f"{name}.json" in read_manifest(folder)["files"]
+    given, found = classifier.predict(rows), loaded.predict(rows)
+    np.testing.assert_array_equal(found.probabilities, given.probabilities)
+    np.testing.assert_array_equal(found.flagged("fpr_10"), given.flagged("fpr_10"))
+    np.testing.assert_array_equal(found.unsure, given.unsure)
+
+
+def test_the_probe_holds_raw_and_calibrated_probabilities(ready):
+    folder, classifier = ready
+    manifest, probe = read_manifest(folder), probe_records()
+    np.testing.assert_array_equal(manifest["probe"], classifier.raw_proba(probe))
+    np.testing.assert_array_equal(manifest["calibrated_probe"], classifier.predict_proba(probe))
+
+
+def test_a_classifier_that_was_not_made_ready_has_none_of_it(saved):
+    loaded = demur.load(saved)
+    assert (loaded.calibration, loaded.operating, loaded.conformal) == (None, None, None)
+    assert "calibrated_probe" not in read_manifest(saved)
+
+
+@pytest.mark.parametrize("name", ["calibration", "operating", "conformal"])
+def test_an_altered_threshold_or_map_is_named(ready, name):
+    folder, _ = ready
+    path = folder / f"{name}.json"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    with pytest.raises(ArtifactError, match=rf"'{name}.json' .* was altered after saving"):
+        demur.load(folder)
+
+
+@pytest.mark.parametrize("name", ["calibration", "operating", "conformal"])
+@pytest.mark.parametrize("text", ["{}", "[", "[]"])
+def test_a_damaged_map_with_a_right_hash_is_refused_in_one_sentence(ready, name, text):
+    folder, _ = ready
+    (folder / f"{name}.json").write_text(text)
+    edit_manifest(folder, files=read_files(folder))
+    with pytest.raises(ArtifactError, match=rf"{name}.json cannot be used"):
+        demur.load(folder)
+
+
+def read_files(folder):
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    return {name: hash_file(folder / name) for name in files}
+
+
+def test_a_calibration_that_maps_otherwise_than_when_saved_is_refused(ready, monkeypatch):
+    folder, _ = ready
+    monkeypatch.setattr(Calibration, "apply", lambda self, probabilities: probabilities)
+    with pytest.raises(ArtifactError, match=r"calibration of the model .* gives other probabilities"):
+        demur.load(folder)
+
+
+def test_a_missing_calibrated_probe_is_damage(ready):
+    folder, _ = ready
+    edit_manifest(folder, calibrated_probe=None)
+    with pytest.raises(ArtifactError, match="no usable probe"):
+        demur.load(folder)

@@ -1,12 +1,32 @@
 """Tests of the classifier base: what prediction returns and what training refuses."""
 
+from copy import copy
+
 import numpy as np
 import polars as pl
 import pytest
 
 from demur.data import Records
-from demur.errors import ArtifactError, DataError, EmptyDataError, LabelError, MissingColumnError, RegistryError
-from demur.models import CLASSIFIERS, Classifier, Predictions
+from demur.errors import (
+    ArtifactError,
+    DataError,
+    EmptyDataError,
+    LabelError,
+    MissingColumnError,
+    RegistryError,
+    UsageError,
+)
+from demur.metrics import Estimate
+from demur.models import (
+    CLASSIFIERS,
+    Calibration,
+    Classifier,
+    Conformal,
+    ConformalConfig,
+    OperatingPoint,
+    OperatingPoints,
+    Predictions,
+)
 from demur.models.classical import ClassicalClassifier
 from demur.models.rules import RulesClassifier
 from demur.tasks import REFUSAL
@@ -124,3 +144,48 @@ def test_texts_are_judged_as_repaired_as_those_that_were_learned_from() -> None:
 
     rules = RulesClassifier(REFUSAL)
     assert rules.predict([{"prompt": "p", "response": "I canâ€™t help with that."}]).labels == ["hard_refusal"]
+
+
+def points(threshold=0.5):
+    """One operating point at a threshold."""
+
+    def known(value, n=99):
+        return Estimate(value, None, None, n)
+
+    point = OperatingPoint("fpr_1", 0.01, known(threshold), known(0.0), known(0.8), 99, 60)
+    return OperatingPoints((1, 2), (point,))
+
+
+def test_records_are_flagged_by_their_summed_threat():
+    found = Predictions(REFUSAL, ["a", "b"], np.array([[0.45, 0.3, 0.25], [0.6, 0.4, 0.0]]), points())
+    assert found.threat_score.tolist() == pytest.approx([0.55, 0.4])
+    assert found.flagged("fpr_1").tolist() == [True, False]
+
+
+def test_flagging_without_operating_points_says_how_to_get_them():
+    found = Predictions(REFUSAL, ["a"], np.array([[0.2, 0.5, 0.3]]))
+    with pytest.raises(UsageError, match=r"has no operating points; give it some with demur\.models\.make_ready"):
+        found.flagged("fpr_1")
+
+
+def test_records_are_unsure_where_one_label_is_not_enough():
+    conformal = Conformal(ConformalConfig(), REFUSAL.labels, (0.6, 0.6, 0.6), (50, 50, 50))
+    found = Predictions(REFUSAL, ["a", "b"], np.array([[0.5, 0.45, 0.05], [0.9, 0.05, 0.05]]), None, conformal)
+    assert found.unsure.tolist() == [True, False]
+
+
+def test_unsure_without_abstention_says_how_to_get_it():
+    found = Predictions(REFUSAL, ["a"], np.array([[0.2, 0.5, 0.3]]))
+    with pytest.raises(UsageError, match=r"has no abstention; give it one with demur\.models\.make_ready"):
+        _ = found.unsure
+
+
+def test_a_calibration_is_applied_to_all_but_the_raw_probabilities(fitted, labelled):
+    classifier, rows = copy(fitted("tfidf_logreg", REFUSAL)), labelled(REFUSAL)
+    plain = classifier.predict_proba(rows)
+    numbers = {"temperature": 3.0, "never": []}
+    classifier.calibration = Calibration("temperature", REFUSAL.labels, numbers, 60, "as configured")
+    np.testing.assert_array_equal(classifier.raw_proba(rows), plain)
+    np.testing.assert_array_equal(classifier.predict_proba(rows), classifier.calibration.apply(plain))
+    assert classifier.predict(rows).probabilities.max() < plain.max()
+    assert classifier.predict_proba(rows.take([])).shape == (0, 3)

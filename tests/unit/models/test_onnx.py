@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 from demur.data import Records
 from demur.errors import ArtifactError, UsageError
-from demur.models import OnnxClassifier, export_onnx, load, load_onnx
+from demur.models import Calibration, OnnxClassifier, export_onnx, load, load_onnx
 from demur.models._onnx import judge, leads, softmax, usable_cores
 from demur.models.transformer import TransformerClassifier, TransformerConfig
 from demur.paths import hash_file
@@ -75,6 +75,21 @@ def test_answers_do_not_depend_on_the_other_rows_or_the_threads(source: Path) ->
     np.testing.assert_array_equal(together, one.predict_proba(rows(9)))
     alone = [one.predict_proba(rows(9).take([number]))[0] for number in range(9)]
     np.testing.assert_array_equal(together, alone)
+
+
+def test_the_export_of_a_calibrated_model_is_calibrated(saved: Path) -> None:
+    numbers = {"temperature": 2.5, "never": []}
+    calibration = Calibration("temperature", JAILBREAK.labels, numbers, 24, "as configured")
+    path, manifest = saved / "calibration.json", saved / "demur.json"
+    path.write_text(json.dumps(calibration.to_json()))
+    listed = json.loads(manifest.read_text())
+    listed["files"]["calibration.json"] = hash_file(path)
+    listed["calibrated_probe"] = calibration.apply(np.array(listed["probe"])).tolist()
+    manifest.write_text(json.dumps(listed))
+    native, exported = load(saved), load(saved, runtime="onnx-fp32")
+    assert exported.calibration == native.calibration == calibration
+    np.testing.assert_allclose(exported.predict_proba(rows(9)), native.predict_proba(rows(9)), atol=1e-4)
+    assert np.abs(exported.predict_proba(rows(9)) - exported.raw_proba(rows(9))).max() > 0.01
 
 
 def test_inference_needs_neither_torch_nor_transformers(source: Path) -> None:
