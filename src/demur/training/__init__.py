@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from demur.training._losses import WeightedCrossEntropy as WeightedCrossEntropy
     from demur.training._losses import make_loss as make_loss
     from demur.training._losses import make_multi_loss as make_multi_loss
+    from demur.training._memory import Activations as Activations
+    from demur.training._memory import MemoryEstimate as MemoryEstimate
+    from demur.training._memory import ModelShape as ModelShape
+    from demur.training._memory import ParameterCounts as ParameterCounts
+    from demur.training._memory import check_memory as check_memory
+    from demur.training._memory import estimate_memory as estimate_memory
+    from demur.training._memory import read_shape as read_shape
     from demur.training._runtime import full_disk_as_os_error as full_disk_as_os_error
     from demur.training._runtime import pick_device as pick_device
     from demur.training._runtime import quiet_transformers as quiet_transformers
@@ -40,13 +47,17 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Activations": "_memory",
         "BalanceConfig": "_config",
         "ClassLoss": "_losses",
         "DistillationLoss": "_losses",
         "FocalLoss": "_losses",
         "Loss": "_losses",
+        "MemoryEstimate": "_memory",
+        "ModelShape": "_memory",
         "MultiTaskLoss": "_losses",
         "PadCollator": "_data",
+        "ParameterCounts": "_memory",
         "Progress": "_trainer",
         "RowEncoder": "_tokens",
         "TokenDataset": "_data",
@@ -60,6 +71,8 @@ __getattr__, __dir__, __all__ = attach(
         "WeightController": "_balance",
         "WeightedCrossEntropy": "_losses",
         "balanced_weights": "_balance",
+        "check_memory": "_memory",
+        "estimate_memory": "_memory",
         "full_disk_as_os_error": "_runtime",
         "make_loss": "_losses",
         "make_multi_loss": "_losses",
@@ -68,6 +81,7 @@ __getattr__, __dir__, __all__ = attach(
         "pick_device": "_runtime",
         "plan_batches": "_data",
         "quiet_transformers": "_runtime",
+        "read_shape": "_memory",
         "seeded": "_runtime",
         "train_classifier": "_trainer",
         "validation_score": "_scores",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,8 +20,16 @@ from demur.errors import TrainingError
 from demur.training._balance import WeightController
 from demur.training._callbacks import AdaptWeights, PlanValidations, ReportProgress, StopEarly
 from demur.training._checkpoint import WEIGHTS_FILE, is_patience_spent, load_weights, prepare_folder, save_weights
-from demur.training._data import EpochSampler, TokenDataset
+from demur.training._data import EpochSampler, PadCollator, TokenDataset
 from demur.training._losses import Loss, split_heads
+from demur.training._memory import (
+    MemoryEstimate,
+    check_memory,
+    count_parameters,
+    estimate_memory,
+    full_memory_as_training_error,
+    measure_activations,
+)
 from demur.training._runtime import pick_device
 from demur.training._scores import choice_figure, softmax
 
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 
 _NEVER = 2**30
 """Steps between the trainer's own validations and checkpoints; ours are planned by ``PlanValidations``."""
+_SWITCH = "_checkpointing_"
 _SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
@@ -45,25 +54,39 @@ class LoopPlan:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class LoopResult:
+    """What a run of the loop leaves beside the weights."""
+
+    state: Any
+    """The trainer's state: steps, epochs, the log."""
+    trajectory: dict[str, Any] | None
+    """What adaptive class weights did."""
+    memory: MemoryEstimate | None
+    """What was reckoned before the first step; None where there was nothing left to do."""
+
+
 def run_loop(
     module: nn.Module, train: TokenDataset, valid: TokenDataset | None, plan: LoopPlan, folder: Path
-) -> tuple[Any, dict[str, Any] | None]:
+) -> LoopResult:
     """Train ``module`` in place, from the newest checkpoint in ``folder`` where there is one.
 
-    Returns
-    -------
-    transformers.TrainerState
-        Steps, epochs and the log.
-    dict or None
-        The trajectory of adaptive class weights.
+    Raises
+    ------
+    TrainingError
+        It cannot be trained, or memory will not suffice or did not.
     """
     checkpoint = prepare_folder(folder, plan.fingerprint)
     trainer = ExactTrainer(plan, train, valid, _arguments(plan, folder, valid is not None), module)
     trainer.remove_callback(PrinterCallback)
-    with _checkpointed_gradients(module, plan.config):
+    memory = None
+    with full_memory_as_training_error(trainer.args.device.type):
         if checkpoint is None or not trainer.finish(checkpoint):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return trainer.state, trainer.adapting.trajectory() if trainer.adapting else None
+            memory = trainer.estimate_memory()
+            check_memory(memory)
+            with _checkpointed_gradients(module, plan.config):
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return LoopResult(trainer.state, trainer.adapting.trajectory() if trainer.adapting else None, memory)
 
 
 class ExactTrainer(Trainer):  # type: ignore[misc]
@@ -122,6 +145,24 @@ class ExactTrainer(Trainer):  # type: ignore[misc]
         load_weights(self.model, best / WEIGHTS_FILE)
         return True
 
+    def estimate_memory(self) -> MemoryEstimate:
+        """What this training needs, from the activations of a training row."""
+        assert isinstance(self.train_dataset, TokenDataset)
+        lengths, collate = self.train_dataset.lengths, self._plan.setup.collator
+        row = self.train_dataset[int(lengths.argmax())]
+
+        def make_batch(length: int) -> dict[str, Any]:
+            short = row | {"ids": row["ids"][:length], "types": row["types"][:length]}
+            batch = PadCollator(collate.pad_id, collate.inputs)([short])
+            return {name: batch[name].to(self.args.device) for name in collate.inputs}
+
+        longest = int(lengths.max())
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(pick_precision(self._plan.config))
+        with torch.autocast(self.args.device.type, half or torch.bfloat16, enabled=half is not None):
+            kept = measure_activations(self.model, make_batch, longest)
+        width = max(longest, collate.width or 0)
+        return estimate_memory(count_parameters(self.model), self._plan.config, kept, width, loaded=True)
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -148,7 +189,7 @@ class ExactTrainer(Trainer):  # type: ignore[misc]
         """AdamW, with a group of parameters for each factor on the learning rate."""
         rates = self._plan.setup.rates
         if not rates:
-            return super().create_optimizer(model)
+            return cast("torch.optim.Optimizer", super().create_optimizer(model))
         decayed = set(self.get_decay_parameter_names(self.model))
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
@@ -167,7 +208,7 @@ class ExactTrainer(Trainer):  # type: ignore[misc]
             ],
             **options,
         )
-        return self.optimizer
+        return cast("torch.optim.Optimizer", self.optimizer)
 
     def evaluation_loop(self, *given: Any, **named: Any) -> Any:
         """Judge validation rows; adds the figure that chooses, and lets adaptive weights look on."""
@@ -223,17 +264,22 @@ def _checkpointed_gradients(module: nn.Module, config: TrainConfig) -> Iterator[
     if not config.gradient_checkpointing:
         yield
         return
-    able = next((part for part in module.modules() if hasattr(part, "gradient_checkpointing_enable")), None)
+    # The older name gives a warning where the newer one is there.
+    names = ("activation", "gradient")
+    found = (
+        (part, name) for part in module.modules() for name in names if hasattr(part, f"{name}{_SWITCH}enable")
+    )
+    able, name = next(found, (None, ""))
     if able is None:
         raise TrainingError(
             "gradient_checkpointing is on, but this model has no part that can do it; "
             "leave it out, or lower train.batch_size and raise train.accumulate to save memory"
         )
-    able.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    getattr(able, f"{name}{_SWITCH}enable")(**{f"{name}_checkpointing_kwargs": {"use_reentrant": False}})
     try:
         yield
     finally:
-        able.gradient_checkpointing_disable()
+        getattr(able, f"{name}{_SWITCH}disable")()
 
 
 def _arguments(plan: LoopPlan, folder: Path, validated: bool) -> TrainingArguments:

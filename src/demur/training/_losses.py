@@ -239,7 +239,7 @@ def split_heads(logits: Logits | Sequence[torch.Tensor], sizes: Mapping[str, int
     if isinstance(logits, Mapping):
         return {name: logits[name] for name in sizes}
     if isinstance(logits, torch.Tensor):
-        logits = logits.split(list(sizes.values()), dim=-1)
+        logits = torch.split(logits, list(sizes.values()), dim=-1)
     return dict(zip(sizes, logits, strict=True))
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from demur.training._losses import Loss
+    from demur.training._memory import MemoryEstimate
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class TrainResult:
     seconds: float
     alpha_trajectory: dict[str, Any] | None = field(default=None, repr=False)
     """What adaptive class weights did: see :meth:`WeightController.trajectory`; with heads, one for each."""
+    memory: MemoryEstimate | None = field(default=None, repr=False)
+    """What memory was reckoned before the first step; None for a training that was found finished."""
 
 
 def train_classifier(
@@ -153,12 +156,13 @@ def train_classifier(
             seeded(seed),
             quiet_transformers(),
         ):
-            state, trajectory = _loop.run_loop(module, train, judged, plan, folder)
+            done = _loop.run_loop(module, train, judged, plan, folder)
     except DemurError:
         raise
     except OSError as error:
         raise translate_os_error(error, "training") from error
     _check_weights(module)
+    state = done.state
     history = _read_history(state.log_history)
     best = {row["step"]: row["epoch"] for row in history}.get(state.best_global_step)
     return TrainResult(
@@ -167,7 +171,8 @@ def train_classifier(
         best_epoch=best if judged is not None else None,
         history=history,
         seconds=time.perf_counter() - started,
-        alpha_trajectory=trajectory,
+        alpha_trajectory=done.trajectory,
+        memory=done.memory,
     )
 
 
@@ -230,8 +235,8 @@ def _read_history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for entry in log:
         found = {ours: entry[theirs] for theirs, ours in names.items() if theirs in entry}
         if found:
-            start = {"epoch": float(entry["epoch"]), "step": int(entry["step"])}
-            rows.setdefault(start["step"], start).update(found)
+            step = int(entry["step"])
+            rows.setdefault(step, {"epoch": float(entry["epoch"]), "step": step}).update(found)
     return list(rows.values())
 
 

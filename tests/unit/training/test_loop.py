@@ -64,6 +64,6 @@ def test_the_learning_rate_rises_then_falls(
 
     config = TrainConfig(epochs=4, batch_size=8, learning_rate=1.0, warmup_share=0.5)
     plan = _loop.LoopPlan(config, 0, make_setup(), WeightedCrossEntropy(np.ones(3)), "x")
-    state, _ = _loop.run_loop(make_module(), dataset, None, plan, tmp_path)
+    state = _loop.run_loop(make_module(), dataset, None, plan, tmp_path).state
     rates = [entry["learning_rate"] for entry in state.log_history if "learning_rate" in entry]
     assert rates[0] < rates[1] > rates[2] > rates[3]
