@@ -62,10 +62,11 @@ def test_a_verb_ends_with_0_and_says_what_it_did(demur, file, arguments, said):
     assert said in done.stdout
 
 
-def test_a_reader_that_went_away_is_no_complaint(start):
-    process = start("config", "schema")
+@pytest.mark.parametrize("arguments", [["config", "show"], ["config", "schema"], ["data", "formats"], ["--help"]])
+def test_a_reader_that_has_seen_enough_is_no_failure_and_no_complaint(start, arguments):
+    process = start(*arguments)
     process.stdout.close()
-    process.wait(timeout=60)
+    assert process.wait(timeout=60) == 0
     assert process.stderr.read() == ""
 
 

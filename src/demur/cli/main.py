@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from demur.cli import config, data, models, run, score
+from demur.cli._options import fill_folds
 
 app = typer.Typer(
     name="demur",
@@ -45,8 +47,17 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; end with 0 done, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted."""
-    sys.exit(run_command(sys.argv[1:]))
+    """Run the command; end with 0 done, 1 failed, 2 wrong usage, 3 something missing, 130 interrupted.
+
+    A reader who has seen enough (``demur ... | head``) is no failure.
+    """
+    code = run_command(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -54,8 +65,10 @@ def run_command(arguments: list[str]) -> int:
     from demur.errors import DemurError, translate_os_error
 
     try:
-        app(args=arguments, prog_name="demur", standalone_mode=True)
+        app(args=fill_folds(arguments), prog_name="demur", standalone_mode=True)
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer makes it a failure
+            return 0
         if end.code == INTERRUPTED:  # typer turns Ctrl-C into this code and says nothing
             return _fail(STOPPED, INTERRUPTED)
         return end.code if isinstance(end.code, int) else 0

@@ -21,7 +21,15 @@ def run(
     task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may repeat.")] = None,
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; may repeat.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    cv: Annotated[int | None, typer.Option(min=0, max=50, help="Folds of grouped cross-validation.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Fit each seeded model with each of these seeds.")
+    ] = None,
+    cv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[N]", help="Folds of grouped cross-validation; without a number 4, for neural nets 3."
+        ),
+    ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no figures, write no page.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON and nothing else.")] = False,
 ) -> None:
@@ -34,16 +42,14 @@ def run(
 
     from rich.console import Console
 
+    from demur.cli._options import parse_folds, parse_seeds
     from demur.experiment import load_experiment, run_experiment
     from demur.report import print_league
 
-    overrides: dict[str, Any] = {}
-    if seed is not None:
-        overrides["seed"] = seed
-    if no_report:
-        overrides["report"] = False
+    given = {"seed": seed, "seeds": parse_seeds(seeds), "report": False if no_report else None}
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if cv is not None:
-        overrides["validation"] = {"cv": cv}
+        overrides["validation"] = {"cv": parse_folds(cv)}
     experiment = _narrow(load_experiment(config, overrides), task, model)
     console = Console(stderr=True)
     with _Reporter(console) as progress:

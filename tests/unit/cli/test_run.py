@@ -64,6 +64,18 @@ def test_flags_win_over_the_file(demur, config_file, tmp_path):
     )
 
 
+def test_folds_without_a_number_are_those_of_each_family(demur, config_file, tmp_path):
+    assert demur("run", "--cv", config_file(), "-o", "out", "-m", "tfidf_logreg").code == 0
+    found = json.loads((tmp_path / "out" / "experiment_results.json").read_text())["tasks"]["refusal"]
+    assert list(found["models"][0]["evaluations"]["cv"]["folds"]) == ["1", "2", "3", "4"]
+    assert [row["model_folds"] for row in found["protocols"]] == [4] * 4
+
+
+def test_several_seeds_are_given_with_commas(demur, config_file, tmp_path):
+    assert demur("run", config_file(), "-o", "out", "--seeds", "3,4", "-m", "tfidf_logreg").code == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["seeds"] == [3, 4]
+
+
 def test_only_the_models_asked_for_are_trained(demur, config_file, tmp_path):
     demur("run", config_file(), "-o", "out", "-m", "rules", "-m", "rules")
     assert [row["model"] for row in table(tmp_path / "out")] == ["rules"]
