@@ -104,7 +104,8 @@ class DualClassifier(BaseClassifier[DualConfig]):
     def predict_all(self, records: RecordsLike) -> dict[str, Predictions]:
         """Judge records on every task at once, by task name; one pass of the encoder.
 
-        Texts are repaired as in ``predict``.
+        Texts are repaired as in ``predict``. Calibration, operating points and abstention are those of its own
+        task; the other tasks' probabilities are the model's own.
 
         Raises
         ------
@@ -117,15 +118,18 @@ class DualClassifier(BaseClassifier[DualConfig]):
             records = Records.from_rows(records)
         ids = records.texts("id")
         found = self.all_proba(repair_texts(records))
-        return {task.name: Predictions(task, ids, found[task.name]) for task in self.tasks}
+        own = Predictions(self.task, ids, found[self.task.name], self.operating, self.conformal)
+        others = {task.name: Predictions(task, ids, found[task.name]) for task in self.tasks[1:]}
+        return {self.task.name: own, **others}
 
     def all_proba(self, records: Records) -> dict[str, Probabilities]:
-        """Class probabilities ``(n, k)`` of every task, by its name."""
+        """Class probabilities ``(n, k)`` of every task, by its name; its own calibrated."""
         logits = self._logits(records)
-        return {
-            task.name: _softmax(logits[:, share])
-            for task, share in zip(self.tasks, self.module.shares(), strict=True)
-        }
+        shares = self.module.shares()
+        found = {task.name: _softmax(logits[:, share]) for task, share in zip(self.tasks, shares, strict=True)}
+        if self.calibration is not None:
+            found[self.task.name] = self.calibration.apply(found[self.task.name])
+        return found
 
     def _logits(self, records: Records) -> NDArray[np.float64]:
         """Logits of all tasks side by side, ``(n, Σk)``."""

@@ -13,6 +13,7 @@ import pytest
 import demur
 from demur.data import Records
 from demur.errors import ArtifactError, UsageError
+from demur.models import ReadyConfig, make_ready
 from demur.models.dual import DualClassifier, DualConfig
 from demur.models.dual._model import TASKS_FILE, _read_tasks
 from demur.tasks import JAILBREAK, REFUSAL, Task
@@ -74,6 +75,22 @@ def test_predict_answers_its_own_task_as_predict_all_does(fitted: DualClassifier
     assert everything["jailbreak"].ids == asked.texts("id")
     for found in everything.values():
         np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+
+
+def test_what_makes_it_ready_is_in_predict_all_too_and_comes_back_from_disk(
+    make_checkpoint: Make, tmp_path: Path
+) -> None:
+    classifier = new(make_checkpoint("bert")).fit(rows(REFUSAL, 24))
+    asked, raw = rows(REFUSAL, 36), classifier.all_proba(rows(REFUSAL, 36))
+    make_ready(classifier, asked, ReadyConfig(calibration="temperature", false_positive_rates=(0.3,)))
+    assert not np.allclose(classifier.all_proba(asked)["refusal"], raw["refusal"])
+    classifier.save(tmp_path / "model")
+    for one in (classifier, demur.load(tmp_path / "model")):
+        assert isinstance(one, DualClassifier)
+        everything, expected = one.predict_all(asked), one.predict(asked)
+        np.testing.assert_array_equal(everything["refusal"].probabilities, expected.probabilities)
+        np.testing.assert_array_equal(everything["refusal"].flagged("fpr_30"), expected.flagged("fpr_30"))
+        np.testing.assert_array_equal(everything["jailbreak"].probabilities, raw["jailbreak"])
 
 
 def test_all_answers_come_from_one_pass(fitted: DualClassifier) -> None:
