@@ -43,7 +43,7 @@ def validate(
     folder = Path(f"{out or Path(path).name}.quarantine") if path.split(":")[0] != "starter" else None
     place = folder or Path(tempfile.mkdtemp())
     _forget_quarantine(place)
-    records = _load(path, layout, column, tasks, place)
+    records = _load(path, layout, column, tasks, place, keep_places=True)
     with Quarantine(place / "quarantine-cleaning.jsonl") as quarantine:
         cleaned, report = clean_records(records, CleanConfig(), tasks, quarantine)
     rows = [json.loads(line) for file in sorted(place.glob("*.jsonl")) for line in file.read_text().splitlines()]
@@ -139,11 +139,19 @@ def formats() -> None:
         print(f"{name:14} {words.splitlines()[0] if words else ''}")
 
 
-def _load(path: str, layout: str, columns: list[str] | None, tasks: list[Any], quarantine: Path | None) -> Records:
+def _load(
+    path: str,
+    layout: str,
+    columns: list[str] | None,
+    tasks: list[Any],
+    quarantine: Path | None,
+    keep_places: bool = False,
+) -> Records:
     from demur.cli._options import parse_columns
     from demur.data import DataSource, load_sources
 
-    return load_sources([DataSource(path=path, format=layout, columns=parse_columns(columns))], tasks, quarantine)
+    source = DataSource(path=path, format=layout, columns=parse_columns(columns))
+    return load_sources([source], tasks, quarantine, keep_places=keep_places)
 
 
 def _forget_quarantine(folder: Path) -> None:

@@ -18,7 +18,7 @@ from demur.config import Settings
 from demur.data import _clean_steps as steps
 from demur.data._group import assign_groups
 from demur.data._quarantine import Quarantine
-from demur.data._records import Records
+from demur.data._records import PLACE, Records
 from demur.errors import EmptyDataError
 from demur.tasks import Task
 
@@ -113,8 +113,9 @@ def clean_records(
     Parameters
     ----------
     quarantine
-        Takes the rejected rows; the row number is the position in ``records``, from 1. Without one they are
-        only counted.
+        Takes the rejected rows, with the number each had in its file where the records still know it (those of
+        ``load_sources(keep_places=True)``), else its position in ``records``, from 1. Without one they are only
+        counted.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def clean_records(
             ),
         )
     threshold = config.near_threshold if config.near_duplicates else 1.0
-    grouped = assign_groups(Records(chain.frame.drop(steps.ROW)), threshold, config.seed)
+    grouped = assign_groups(Records(chain.frame.drop(steps.ROW, *PLACE, strict=False)), threshold, config.seed)
     return grouped, CleanReport(tuple(chain.done))
 
 
@@ -175,13 +176,13 @@ class _Chain:
             )
         )
         if self.quarantine is not None:
-            for row, source, id in (
-                before.filter(~pl.col(steps.ROW).is_in(self.frame.get_column(steps.ROW).implode()))
-                .select(steps.ROW, "source", "id")
-                .iter_rows()
-            ):
-                reason = outcome.reasons.get(row, name)
-                self.quarantine.add(source or "records", row, reason, id)
+            gone = before.filter(~pl.col(steps.ROW).is_in(self.frame.get_column(steps.ROW).implode()))
+            known = [name for name in PLACE if name in gone.columns]
+            file, place = (pl.coalesce(*known[at : at + 1], name) for at, name in enumerate(("source", steps.ROW)))
+            for row, source, number, id in gone.select(
+                steps.ROW, file.alias("f"), place.alias("p"), "id"
+            ).iter_rows():
+                self.quarantine.add(source or "records", number, outcome.reasons.get(row, name), id)
         if not self.frame.height:
             raise EmptyDataError(
                 f"cleaning rejected every row, the last ones at step '{name}' ({before.height}); "

@@ -11,11 +11,12 @@ from pydantic import Field
 
 from demur.config import Settings
 from demur.data._quarantine import Quarantine
-from demur.data._records import Records
+from demur.data._records import PLACE, Records
 from demur.data._shape import ReadOptions, join_records
 from demur.data._starter import load_starter
 from demur.data._text import normalise
 from demur.errors import EmptyDataError, MissingColumnError
+from demur.paths import hash_value
 from demur.tasks import Task
 
 STARTER = "starter"
@@ -37,6 +38,10 @@ class DataSource(Settings):
         default={}, description="Keep rows whose column (after mapping) has one of these values."
     )
     source: str | None = Field(default=None, description="Name of the source, instead of the rows' own.")
+    own_groups: bool = Field(
+        default=False,
+        description="Group names are this file's own: the same name in another file is another group.",
+    )
     cap_per_group: int | None = Field(
         default=None, ge=1, description="At most this many rows of a group (or of a prompt), drawn by seed."
     )
@@ -48,6 +53,7 @@ def load_sources(
     tasks: Sequence[Task],
     quarantine_folder: Path | None = None,
     seed: int = 0,
+    keep_places: bool = False,
 ) -> Records:
     """Read and join sources; ids are made unique, every row has a source.
 
@@ -56,6 +62,8 @@ def load_sources(
     quarantine_folder
         Takes one ``quarantine-<number>-<name>.jsonl`` for each source with rows that cannot be used; without
         it the first such row is an error.
+    keep_places
+        Leave each row's file and number in hidden columns for :func:`clean_records`, which takes them out.
 
     Raises
     ------
@@ -68,7 +76,8 @@ def load_sources(
         _load_one(source, tasks, (quarantine_folder, number), seed)
         for number, source in enumerate(sources, start=1)
     ]
-    return _unique_ids(join_records(parts, "the list of data sources"))
+    records = _unique_ids(join_records(parts, "the list of data sources"))
+    return records if keep_places else Records(records.frame.drop(*PLACE, strict=False))
 
 
 def _load_one(source: DataSource, tasks: Sequence[Task], place: tuple[Path | None, int], seed: int) -> Records:
@@ -79,11 +88,14 @@ def _load_one(source: DataSource, tasks: Sequence[Task], place: tuple[Path | Non
         quarantine = Quarantine(folder / f"quarantine-{number}-{name.replace(':', '-')}.jsonl")
         quarantine.path.unlink(missing_ok=True)
     try:
-        records = _read(source, ReadOptions(source.columns, {}, source.label_maps, tasks, quarantine))
+        records = _read(source, ReadOptions(source.columns, {}, source.label_maps, tasks, quarantine, True))
     finally:
         if quarantine is not None:
             quarantine.close()
     records = _name_source(records, source.source, name)
+    if source.own_groups:
+        prefix = f"{name}-{hash_value(source.path)[:8]}:"
+        records = records.with_column("group", prefix + records.frame.get_column("group"))
     for column, values in source.where.items():
         records = _filter(records, column, values, source.path)
     if not len(records):

@@ -19,6 +19,8 @@ from demur.tasks import Task, show_label
 
 TEXT_COLUMNS = ("id", "prompt", "response", "model", "source", "group")
 """Canonical columns, all text, null where unknown (``id`` never is). A label column bears its task's name."""
+PLACE = ("\0file", "\0place")
+"""Columns of the file a row was read from and its number there, while rows are read and cleaned; never kept."""
 
 
 class Records:

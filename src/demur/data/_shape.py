@@ -14,7 +14,7 @@ import polars as pl
 
 from demur.data._columns import to_series, to_text
 from demur.data._quarantine import Quarantine
-from demur.data._records import TEXT_COLUMNS, Records
+from demur.data._records import PLACE, TEXT_COLUMNS, Records
 from demur.errors import (
     DataError,
     EmptyDataError,
@@ -44,6 +44,8 @@ class ReadOptions:
     """The tasks whose label columns are checked."""
     quarantine: Quarantine | None = None
     """Where rows go that cannot be used; without one the first such row is an error."""
+    keep_places: bool = False
+    """Keep each row's file and number in the columns ``PLACE``; whoever asks for them takes them out again."""
 
 
 class RowShaper:
@@ -85,6 +87,8 @@ class RowShaper:
 
     def shape_frame(self, frame: pl.DataFrame, numbers: Sequence[int]) -> Records | None:
         """As ``shape``, from columns that are there already."""
+        if not self._checked:
+            self._check_mapped(frame)
         frame = self._rename(frame)
         frame = frame.with_columns(to_text(frame[name]) for name in TEXT_COLUMNS if name in frame.columns)
         if not self._checked:
@@ -101,6 +105,9 @@ class RowShaper:
         if not frame.height:
             return None
         self.accepted += frame.height
+        if self.options.keep_places:
+            file, place = PLACE
+            return Records(frame.with_columns(pl.lit(str(self.path)).alias(file)).rename({"\0row": place}))
         return Records(frame.drop("\0row"))
 
     def check_any(self) -> None:
@@ -132,10 +139,13 @@ class RowShaper:
         )
         return frame.rename({**wanted, **displaced})
 
-    def _check_columns(self, frame: pl.DataFrame) -> None:
-        for ours, theirs in self.options.columns.items():
-            if ours not in frame.columns:
+    def _check_mapped(self, frame: pl.DataFrame) -> None:
+        """A mapping to a column that is not there is a slip, also where the file has a column of our name."""
+        for theirs in self.options.columns.values():
+            if theirs not in frame.columns:
                 raise MissingColumnError(theirs, frame.columns, str(self.path))
+
+    def _check_columns(self, frame: pl.DataFrame) -> None:
         if "prompt" not in frame.columns and "response" not in frame.columns:
             raise MissingColumnError("prompt", frame.columns, str(self.path))
 

@@ -101,7 +101,7 @@ def prepare_tasks(config: ExperimentConfig, tasks: list[Task], folder: RunFolder
         if dropped:
             data.warnings.append(
                 f"{dropped} blind rows share a group with the data (a prompt, nearly the same prompt, or a group "
-                "name) and were left out"
+                "name; own_groups: true tells the names of two files apart) and were left out"
             )
         found.append(data)
     if not found:
@@ -113,7 +113,7 @@ def prepare_tasks(config: ExperimentConfig, tasks: list[Task], folder: RunFolder
 
 def _load_clean(config: ExperimentConfig, tasks: list[Task], folder: RunFolder, part: str) -> Records:
     sources = config.data if part == "data" else config.blind
-    records = load_sources(sources, tasks, folder.data / part, seed=config.seed)
+    records = load_sources(sources, tasks, folder.data / part, config.seed, keep_places=True)
     # Groups are made later, over all parts at once; here near duplicates only matter if they are dropped.
     settings = config.clean.model_copy(update={"near_duplicates": config.clean.drop_near_duplicates})
     with Quarantine(folder.data / part / "quarantine-cleaning.jsonl") as quarantine:

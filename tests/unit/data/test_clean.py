@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demur.config import parse_settings
-from demur.data import CleanConfig, Quarantine, Records, clean_records, read_records
+from demur.data import CleanConfig, DataSource, Quarantine, Records, clean_records, load_sources, read_records
 from demur.errors import ConfigError, EmptyDataError
 from demur.tasks import JAILBREAK, PROMPT_RISK, REFUSAL
 
@@ -204,3 +204,23 @@ def test_repairing_texts_keeps_every_row_and_undoes_what_cleaning_undoes() -> No
     assert repaired.frame["response"].to_list() == ["I can’t.", None]
     assert repaired.frame["n"].to_list() == [1, 2]
     assert repaired.frame.columns == broken.frame.columns
+
+
+def test_rows_of_files_are_set_aside_under_the_numbers_they_have_there(tmp_path):
+    """The first file loses a row in reading, so positions and numbers differ."""
+    first, second = tmp_path / "first.csv", tmp_path / "second.jsonl"
+    first.write_text("prompt,response,refusal\na,b,maybe\na tale,of two,no_refusal\na tale,of two,no_refusal\n")
+    second.write_text('{"prompt": "c", "response": "d"}\n\n{"prompt": "\\u0000", "response": "\\u0000"}\n')
+    sources = [DataSource(path=str(first)), DataSource(path=str(second)), DataSource(path="starter:desk", limit=3)]
+    records = load_sources(sources, [REFUSAL], tmp_path / "aside", keep_places=True)
+    with Quarantine(tmp_path / "q.jsonl") as quarantine:
+        cleaned, _ = clean_records(records, CleanConfig(detect_language=False), [REFUSAL], quarantine)
+    rows = [json.loads(line) for line in (tmp_path / "q.jsonl").read_text().splitlines()]
+    assert [(row["file"], row["row"]) for row in rows] == [(str(second), 3), (str(first), 3)]
+    assert not [name for name in cleaned.frame.columns if name.startswith("\0")]
+
+
+def test_without_being_asked_for_no_places_are_kept(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("prompt,response\na,b\n")
+    assert not [name for name in load_sources([DataSource(path=str(path))], []).frame.columns if "\0" in name]

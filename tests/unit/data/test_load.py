@@ -168,3 +168,16 @@ def test_settings_are_checked():
         parse_settings(DataSource, {"path": "a", "colums": {}})
     with pytest.raises(ConfigError, match="limit"):
         parse_settings(DataSource, {"path": "a", "limit": 0})
+
+
+def test_group_names_of_two_files_are_the_same_groups_unless_said_to_be_their_own(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text(f"prompt,response,group\np {name},r,1\nq {name},r,\n")
+    paths = [{"path": str(tmp_path / f"{name}.csv")} for name in ("one", "two")]
+    shared = load_sources([DataSource(**path) for path in paths], [])
+    assert shared.column("group").tolist() == ["1", None, "1", None]
+    apart = load_sources([DataSource(**path, own_groups=True) for path in paths], [])
+    groups = apart.column("group").tolist()
+    assert [group and group.split("-")[0] for group in groups] == ["one", None, "two", None]
+    again = load_sources([DataSource(**paths[0], own_groups=True) for _ in range(2)], [])
+    assert len(set(again.column("group").tolist())) == 2, "a file given twice is one file"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from demur.data import Quarantine, Records
+from demur.data import Quarantine, Records, read_records
 from demur.data._shape import ReadOptions, RowShaper, join_records, shape_rows
 from demur.errors import DataError, EmptyDataError, LabelError, MissingColumnError, UnreadableFileError
 from demur.tasks import REFUSAL, Task
@@ -173,3 +173,12 @@ def test_a_later_batch_may_lack_a_mapped_column():
     assert first is not None
     assert second is not None
     assert len(second) == 1
+
+
+@pytest.mark.parametrize("columns", [{"refusal": "verdct"}, {"prompt": "question"}])
+def test_a_mapping_to_a_column_that_is_not_there_is_refused_even_where_ours_is(tmp_path, columns):
+    path = tmp_path / "rows.csv"
+    path.write_text("prompt,response,refusal\na,b,no_refusal\n")
+    (theirs,) = columns.values()
+    with pytest.raises(MissingColumnError, match=f"has no column '{theirs}'"):
+        read_records(path, columns=columns)
