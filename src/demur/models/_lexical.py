@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from demur.models._memory import TextMemory
 
-_ABBREVIATIONS = re.compile(r"\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|u\.s|no)\.$", re.I)
+_ABBREVIATIONS = re.compile(r"\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|u\.s)\.$", re.I)
+_NUMBER_SIGN, _NUMBER = re.compile(r"\bno\.$", re.I), re.compile(r"\d+(?![\d.):])")
+"""``No. 5`` is one thing; ``No. I won't`` and ``No.`` above a numbered list are a refusal and what follows it."""
 _BOUNDARY = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9*#-])|\n+")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):]|step \d+)\s*\S", re.I)
 _BARE_MARKER = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s*$")
@@ -67,7 +69,8 @@ def split_sentences(text: str) -> list[str]:
         piece = piece.strip()
         if not piece:
             continue
-        if out and (_ABBREVIATIONS.search(out[-1]) or _BARE_MARKER.match(out[-1])):
+        is_open = out and (_ABBREVIATIONS.search(out[-1]) or _BARE_MARKER.match(out[-1]))
+        if is_open or (out and _NUMBER.match(piece) and _NUMBER_SIGN.search(out[-1])):
             out[-1] += " " + piece
         else:
             out.append(piece)

@@ -116,6 +116,21 @@ def test_sentences_end_where_a_reader_would_end_them(text, sentences):
     assert split_sentences(text) == sentences
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("No. I will not do that.", ["No.", "I will not do that."]),
+        ("I said no. Ask again.", ["I said no.", "Ask again."]),
+        ("No.\n1. First, rest.", ["No.", "1. First, rest."]),
+        ("No. 1) Rest.", ["No.", "1) Rest."]),
+        ("Take bus No. 12 home.", ["Take bus No. 12 home."]),
+        ("See no. 5, then go.", ["See no. 5, then go."]),
+    ],
+)
+def test_no_ends_a_sentence_unless_it_numbers_something(text, sentences):
+    assert split_sentences(text) == sentences
+
+
 @given(text=anything)
 def test_splitting_loses_no_word(text):
     assert find_words(" ".join(split_sentences(text))) == find_words(text)

@@ -1,4 +1,4 @@
-"""Classical models: TF-IDF of words and characters, and a linear, Bayesian or tree head."""
+"""Classical models: TF-IDF of words and characters, and a linear, kernel, Bayesian or tree head."""
 
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from demur.models.classical._features import Features as Features
     from demur.models.classical._features import read_features as read_features
     from demur.models.classical._features import write_features as write_features
+    from demur.models.classical._folds import grouped_folds as grouped_folds
     from demur.models.classical._heads import balance_weights as balance_weights
     from demur.models.classical._model import ClassicalClassifier as ClassicalClassifier
-    from demur.models.classical._model import grouped_folds as grouped_folds
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "ClassicalConfig": "_config",
         "Features": "_features",
         "balance_weights": "_heads",
-        "grouped_folds": "_model",
+        "grouped_folds": "_folds",
         "read_features": "_features",
         "write_features": "_features",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,17 +12,28 @@ from numpy.typing import NDArray
 from demur.data import Records
 from demur.models._base import BaseClassifier, Probabilities
 from demur.models._skops import load_skops, save_skops
-from demur.models.classical._config import ClassicalConfig
+from demur.models.classical._adaptive import TrainingRows, fit_by_schedule, learn_schedule
+from demur.models.classical._boost import BoostedHead
+from demur.models.classical._config import BOOSTED, TREES, ClassicalConfig
 from demur.models.classical._features import Features, read_features, write_features
-from demur.models.classical._heads import TREES, balance_weights, linear_weights, new_head
+from demur.models.classical._heads import (
+    balance_weights,
+    fit_head,
+    importances,
+    linear_weights,
+    new_head,
+    settle_head,
+)
+from demur.models.classical._spaces import SPACES
+from demur.tasks import Task
 
-_FILE, _BOOSTER = "model.skops", "booster.ubj"
+_FILE = "model.skops"
 _PART_ROWS = 512
 """Rows judged at a time: the longest texts take up to 100 kB of features each, several times over."""
 
 
 class ClassicalClassifier(BaseClassifier[ClassicalConfig]):
-    """TF-IDF of words and characters of prompt and response, under one of five heads."""
+    """TF-IDF of words and characters of prompt and response, under one of seven heads."""
 
     family: ClassVar[str] = "classical"
     config_type = ClassicalConfig
@@ -31,33 +43,50 @@ class ClassicalClassifier(BaseClassifier[ClassicalConfig]):
         "tfidf_nb": {"head": "nb"},
         "tfidf_forest": {"head": "forest"},
         "tfidf_xgboost": {"head": "xgboost", "trees": 200},
+        "tfidf_lightgbm": {"head": "lightgbm", "trees": 200},
+        "tfidf_kernel_svm": {"head": "svc", "best_terms": 20_000},
         "tfidf_lexical": {"head": "logreg", "lexical": True, "c": 1.0},
     }
+
+    def __init__(self, task: Task, config: ClassicalConfig | None = None, seed: int = 0) -> None:
+        super().__init__(task, config, seed)
+        self.alpha_trajectory: dict[str, Any] | None = None
+        """How adaptive class weights went; None without them and for a loaded classifier."""
+
+    @classmethod
+    def default_space(cls, config: ClassicalConfig) -> Mapping[str, Mapping[str, Any]]:
+        """What a search varies by default: the settings that the head takes heed of."""
+        return SPACES[config.head]
 
     def _fit(self, train: Records, targets: NDArray[np.int64], valid: Records | None) -> None:
         self._features = Features(self.config, self.config.fields or self.task.fields)
         matrix = self._features.fit_transform(train)
-        self._kept = self._choose_terms(matrix, targets)
-        if self._kept is not None:
-            matrix = matrix[:, self._kept]
         # Heads see consecutive class ids, so that a class without a row is no gap.
         self._classes, inside = np.unique(targets, return_inverse=True)
-        splits = grouped_folds(train.groups(), inside, 3, self.seed) if self.config.head == "svm" else None
-        self._head = new_head(self.config, self.seed, splits)
-        weighted = self.config.head == "xgboost" and self.config.balanced
-        options = {"sample_weight": balance_weights(inside)} if weighted else {}
-        self._head.fit(matrix, inside, **options)
-        if self.config.head == "svm":
-            self._head.cv = None  # the folds' row numbers are of no use to a saved model
-        if self.config.head == "forest":
-            self._head.n_jobs = 1  # threads would add the trees' votes in another order each time
+        rows = TrainingRows(matrix, inside.astype(np.int64), train.groups(), self._classes)
+        self._kept = self._choose_terms(matrix, rows.targets)
+        self._head = self._fit_head(rows)
+        settle_head(self._head)
+
+    def _fit_head(self, rows: TrainingRows) -> Any:
+        config, kept = self.config, rows.columns(self._kept)
+        if config.balance == "adaptive":
+            schedule = learn_schedule(self.task, config, rows, self._choose_terms, self.seed)
+            self.alpha_trajectory = schedule.trajectory
+            return fit_by_schedule(config, kept, schedule, self.seed)
+        weighted = config.head in BOOSTED and config.balance == "balanced"
+        head = new_head(config, self.seed, kept.folds(config, self.seed))
+        return fit_head(head, kept.matrix, kept.targets, balance_weights(kept.targets) if weighted else None)
 
     def _choose_terms(self, matrix: Any, targets: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        if self.config.head not in TREES or matrix.shape[1] <= self.config.best_terms:
+        if self.config.head not in (*TREES, "svc") or matrix.shape[1] <= self.config.best_terms:
             return None
-        from sklearn.feature_selection import chi2
+        if self.config.head == "svc":  # the dimensions it sees follow the weight of terms, not the labels
+            scores = np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel()
+        else:
+            from sklearn.feature_selection import chi2
 
-        scores = np.nan_to_num(chi2(matrix, targets)[0])
+            scores = np.nan_to_num(chi2(matrix, targets)[0])
         return np.sort(np.argsort(-scores, kind="stable")[: self.config.best_terms]).astype(np.int64)
 
     def _predict(self, records: Records) -> Probabilities:
@@ -73,14 +102,16 @@ class ClassicalClassifier(BaseClassifier[ClassicalConfig]):
         probabilities[:, self._classes] = inside / inside.sum(axis=1, keepdims=True)
         return probabilities
 
-    def top_features(self, count: int = 20) -> dict[str, list[tuple[str, float]]]:
-        """The ``count`` heaviest terms per label (linear heads), or of the whole model (trees)."""
+    def top_features(self, count: int = 20) -> dict[str, list[tuple[str, float]]] | None:
+        """The ``count`` heaviest terms per label (linear heads), of the whole model (trees), or None (svc)."""
         names = np.array(self._features.names(), dtype=object)
         if self._kept is not None:
             names = names[self._kept]
-        weights = linear_weights(self._head)
-        if weights is None:
-            rows = {"all labels": np.asarray(self._head.feature_importances_, dtype=float)}
+        weights, shares = linear_weights(self._head), importances(self._head)
+        if shares is not None:
+            rows = {"all labels": shares}
+        elif weights is None:
+            return None
         elif len(weights) == 1:
             labels = [self.task.labels[number] for number in self._classes]
             rows = {labels[0]: -weights[0], labels[1]: weights[0]}
@@ -96,37 +127,15 @@ class ClassicalClassifier(BaseClassifier[ClassicalConfig]):
         state = {
             "kept": self._kept,
             "classes": self._classes,
-            "head": None if self.config.head == "xgboost" else self._head,
+            "head": None if isinstance(self._head, BoostedHead) else self._head,
         }
         save_skops(state, folder / _FILE)
-        if self.config.head == "xgboost":
-            self._head.get_booster().save_model(folder / _BOOSTER)
+        if isinstance(self._head, BoostedHead):
+            self._head.write(folder)
 
     def _read(self, folder: Path) -> None:
         state = load_skops(folder / _FILE)
         self._features = read_features(self.config, folder)
         self._kept, self._classes, self._head = state["kept"], state["classes"], state["head"]
-        if self.config.head == "xgboost":
-            self._head = new_head(self.config, self.seed, None)
-            self._head.load_model(folder / _BOOSTER)
-
-
-def grouped_folds(
-    groups: NDArray[np.int64], targets: NDArray[np.int64], folds: int, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Grouped, stratified folds whose every training side holds all classes; plain ones where groups forbid it.
-
-    A class of fewer rows than folds makes them fewer; one of a single row leaves one fold, with all rows on both
-    sides.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    classes, sizes = np.unique(targets, return_counts=True)
-    folds = min(folds, int(sizes.min()))
-    if folds < 2:
-        return [(np.arange(len(targets)), np.arange(len(targets)))]
-    if len(np.unique(groups)) >= folds:
-        found = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(groups, targets, groups))
-        if all(len(np.unique(targets[train])) == len(classes) for train, _ in found):
-            return found
-    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(groups, targets))
+        if self.config.head in BOOSTED:
+            self._head = new_head(self.config, self.seed, None).read(folder)

@@ -1,17 +1,15 @@
-"""Tests of the classical classifier: folds, chosen terms, telling features."""
+"""Tests of the classical classifier: chosen terms, telling features, balance, saving."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import demur
 from demur.data import Records
-from demur.models.classical import ClassicalClassifier, ClassicalConfig, grouped_folds
-from demur.models.classical._heads import TREES
+from demur.models.classical import ClassicalClassifier, ClassicalConfig
+from demur.models.classical._config import ADAPTIVE, TREES
 from demur.tasks import JAILBREAK, REFUSAL
 
-HEADS = ["logreg", "svm", "nb", "forest", "xgboost"]
+HEADS = ["logreg", "svm", "svc", "nb", "forest", "xgboost", "lightgbm"]
 
 
 def fit(labelled, task=REFUSAL, **settings):
@@ -19,52 +17,12 @@ def fit(labelled, task=REFUSAL, **settings):
     return ClassicalClassifier(task, ClassicalConfig(**settings)).fit(labelled(task))
 
 
-@given(
-    groups=st.lists(st.integers(0, 8), min_size=12, max_size=40),
-    seed=st.integers(0, 3),
-    labels=st.integers(2, 4),
-)
-def test_folds_part_the_rows_and_train_on_every_class(groups, seed, labels):
-    groups = np.array(groups)
-    targets = np.arange(len(groups)) % labels
-    folds = grouped_folds(groups, targets, 3, seed)
-    assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(groups)))
-    assert all(len(np.unique(targets[train])) == labels for train, _ in folds)
-
-
-def test_folds_keep_groups_together_where_that_is_possible():
-    groups, targets = np.repeat(np.arange(12), 4), np.tile([0, 1, 2, 0], 12)
-    for train, test in grouped_folds(groups, targets, 3, 0):
-        assert not set(groups[train]) & set(groups[test])
-
-
-def test_folds_depend_on_the_seed_alone():
-    groups, targets = np.repeat(np.arange(12), 4), np.tile([0, 1, 2, 0], 12)
-    first, same, other = (grouped_folds(groups, targets, 3, seed) for seed in (0, 0, 1))
-    assert [test.tolist() for _, test in first] == [test.tolist() for _, test in same]
-    assert [test.tolist() for _, test in first] != [test.tolist() for _, test in other]
-
-
-@pytest.mark.parametrize("groups", [np.zeros(12, dtype=int), np.repeat([0, 1], 6), np.arange(12) % 3])
-def test_groups_that_are_classes_or_too_few_give_plain_folds(groups):
-    targets = np.arange(12) % 3
-    folds = grouped_folds(groups, targets, 3, 0)
-    assert len(folds) == 3
-    assert all(set(targets[train]) == {0, 1, 2} for train, _ in folds)
-
-
-def test_a_class_of_two_rows_leaves_two_folds():
-    assert len(grouped_folds(np.arange(12), np.array([0] * 10 + [1] * 2), 3, 0)) == 2
-
-
-def test_a_class_of_one_row_leaves_one_fold_of_all_rows():
-    ((train, test),) = grouped_folds(np.arange(12), np.array([0] * 11 + [1]), 3, 0)
-    assert train.tolist() == test.tolist() == list(range(12))
-
-
 @pytest.mark.parametrize("head", HEADS)
 def test_telling_features_are_the_words_of_the_class(labelled, head):
     found = fit(labelled, head=head).top_features(12)
+    if head == "svc":
+        assert found is None
+        return
     if head in TREES:
         assert list(found) == ["all labels"]
         return
@@ -128,20 +86,57 @@ def test_another_order_of_the_threads_changes_nothing(labelled, head):
 def test_balance_lifts_the_rare_class(labelled):
     rows = Records.concat([labelled(REFUSAL, n=40, labels=REFUSAL.labels[:1]), labelled(REFUSAL, n=6)])
     odd = Records.from_rows([{"response": "nothing known"}])
-    for head in ("logreg", "xgboost"):
+    for head in ("logreg", "xgboost", "lightgbm"):
         found = {
-            balanced: ClassicalClassifier(
-                REFUSAL, ClassicalConfig(head=head, balanced=balanced, trees=8, threads=1, min_df=1)
+            balance: ClassicalClassifier(
+                REFUSAL, ClassicalConfig(head=head, balance=balance, trees=8, threads=1, min_df=1)
             )
             .fit(rows)
             .predict_proba(odd)[0, 0]
-            for balanced in (True, False)
+            for balance in ("balanced", "none")
         }
-        assert found[True] < found[False]
+        assert found["balanced"] < found["none"]
+
+
+@pytest.mark.parametrize("head", ADAPTIVE)
+def test_adaptive_weights_leave_their_trajectory_and_the_model_is_saved_as_any(labelled, head, tmp_path):
+    classifier = fit(labelled, head=head, balance="adaptive", evaluations=2)
+    assert classifier.alpha_trajectory["labels"] == list(REFUSAL.labels)
+    classifier.save(tmp_path / "model")
+    loaded, rows = demur.load(tmp_path / "model"), labelled(REFUSAL)
+    np.testing.assert_array_equal(loaded.predict_proba(rows), classifier.predict_proba(rows))
+    assert loaded.alpha_trajectory is None
+
+
+def test_without_adaptive_weights_there_is_no_trajectory(labelled):
+    assert fit(labelled).alpha_trajectory is None
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_search_varies_settings_that_the_head_has(head):
+    config = ClassicalConfig(head=head)
+    space = ClassicalClassifier.default_space(config)
+    assert space
+    assert set(space) <= set(ClassicalConfig.model_fields)
+
+
+@pytest.mark.parametrize(("head", "file"), [("xgboost", "booster.ubj"), ("lightgbm", "booster.txt")])
+def test_boosters_are_saved_in_their_own_formats(labelled, head, file, tmp_path):
+    fit(labelled, head=head).save(tmp_path / "model")
+    assert (tmp_path / "model" / file).stat().st_size > 0
+
+
+def test_the_kernel_machine_keeps_the_heaviest_terms(labelled):
+    classifier = fit(labelled, head="svc", best_terms=30, components=5)
+    assert len(classifier._kept) == 30
+    matrix = classifier._features.transform(labelled(REFUSAL))
+    weight = np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel()
+    assert weight[classifier._kept].min() >= np.delete(weight, classifier._kept).max()
 
 
 def test_a_saved_svm_keeps_no_row_numbers(labelled):
     assert fit(labelled, head="svm")._head.cv is None
+    assert fit(labelled, head="svc")._head["svc"].cv is None
 
 
 @pytest.mark.parametrize("head", HEADS)
