@@ -41,6 +41,8 @@ _LIBRARIES = (
     "transformers",
     "xgboost",
     "xgboost-cpu",
+    "lightgbm",
+    "optuna",
     "onnxruntime",
     "scipy",
     "tokenizers",
