@@ -6,6 +6,7 @@ Running it is left to ``_onnx``.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from demur.data import Records
 from demur.errors import ArtifactError, EmptyDataError, require
 from demur.models._artifact import TOLERANCE, add_folder, library_versions, probe_records, read_manifest
-from demur.models._onnx import FILES, FOLDER, FP32_TOLERANCE, SETTINGS, OnnxRunner, leads
+from demur.models._onnx import FILES, FOLDER, FP32_TOLERANCE, SETTINGS, OnnxRunner
 from demur.models._onnx_int8 import RECIPES, has_products, measure_ranges, quantise, quiet_export
+from demur.models._several import SeveralTasks, count_classes, leads, likeliest
 from demur.paths import write_json
+from demur.tasks import Task
 from demur.training import RowEncoder, TokenRows
 
 if TYPE_CHECKING:
@@ -138,6 +141,7 @@ def export_onnx(
             "opset": _read_opset(work / FILES["fp32"]),
             "fields": list(classifier.fields),
             "pad_id": classifier.pad_id,
+            "tasks": [task.model_dump(mode="json") for task in _tasks(classifier)],
             "default": "int8" if report.recipe else "fp32",
             "fp32": {"max_difference": report.max_difference, "rows": report.rows},
             "int8": {"agreement": report.agreement, "rows": report.rows, "recipe": report.recipe}
@@ -225,7 +229,7 @@ def _trace_graph(module: nn.Module, sample: dict[str, torch.Tensor], path: Path)
 def _read_opset(path: Path) -> int:
     import onnx
 
-    return max(entry.version for entry in onnx.load(str(path)).opset_import if not entry.domain)
+    return int(max(entry.version for entry in onnx.load(str(path)).opset_import if not entry.domain))
 
 
 def _pass_gates(
@@ -233,8 +237,10 @@ def _pass_gates(
 ) -> tuple[OnnxReport, list[list[float]] | None]:
     """Check fp32 against torch, then find the first int8 recipe that keeps enough labels."""
     rows, probes = (_encode(classifier, records) for records in (calibration, probe_records()))
-    fp32 = OnnxRunner(work / FILES["fp32"]).probabilities(rows, classifier.pad_id)
-    difference = float(np.abs(fp32 - classifier.raw_proba(calibration)).max())
+    sizes = count_classes(_tasks(classifier))
+    fp32 = OnnxRunner(work / FILES["fp32"], sizes=sizes).probabilities(rows, classifier.pad_id)
+    judge = classifier.joint_proba if isinstance(classifier, SeveralTasks) else classifier.raw_proba
+    difference = float(np.abs(fp32 - judge(calibration)).max())
     if not difference <= FP32_TOLERANCE:
         raise ArtifactError(
             f"the ONNX export differs from torch by {difference:.2g} in a probability (at most "
@@ -249,11 +255,12 @@ def _pass_gates(
     report = OnnxReport(len(rows), difference, 0.0, 0.0, 1.0, None, None)
     for recipe in RECIPES:
         quantise(work / FILES["fp32"], path, recipe, ranges)
-        runner = OnnxRunner(path)
+        runner = OnnxRunner(path, sizes=sizes)
         int8 = runner.probabilities(rows, classifier.pad_id)
-        found = _compare(fp32, int8, report)
+        found = _compare(fp32, int8, report, sizes)
         if found.agreement >= min_agreement and found.rechecked <= MAX_RECHECKED:
-            probe = runner.probabilities(probes, classifier.pad_id).tolist()
+            own = sizes[0] if sizes else None
+            probe = runner.probabilities(probes, classifier.pad_id)[:, :own].tolist()
             return replace(found, recipe=recipe.name), probe
         report = max(report, found, key=lambda one: one.agreement)
         path.unlink()
@@ -264,13 +271,20 @@ def _pass_gates(
     return replace(report, reason=reason), None
 
 
-def _compare(fp32: NDArray[np.float64], int8: NDArray[np.float64], report: OnnxReport) -> OnnxReport:
-    """Set the margin for close calls, and what agreement and recheck come to with it."""
+def _tasks(classifier: TokenClassifier) -> tuple[Task, ...]:
+    """The tasks of a classifier that answers several; none for any other."""
+    return classifier.tasks if isinstance(classifier, SeveralTasks) else ()
+
+
+def _compare(
+    fp32: NDArray[np.float64], int8: NDArray[np.float64], report: OnnxReport, sizes: Sequence[int]
+) -> OnnxReport:
+    """Set the margin for close calls, and what agreement (on every task) and recheck come to with it."""
     moved = np.abs(int8 - fp32).max(axis=1)  # (n,)
     # A label changes only where the lead is under twice the move.
     margin = float(2 * np.quantile(moved, MARGIN_QUANTILE))
-    close = leads(int8) < margin
-    equal = close | (int8.argmax(axis=1) == fp32.argmax(axis=1))
+    close = leads(int8, sizes) < margin
+    equal = close | (likeliest(int8, sizes) == likeliest(fp32, sizes)).all(axis=1)
     return replace(report, agreement=float(equal.mean()), margin=margin, rechecked=float(close.mean()))
 
 

@@ -79,6 +79,13 @@ def measure_ranges(path: Path, rows: TokenRows, pad_id: int) -> dict[str, Activa
     return {name: ActivationRange(largest[name], float(np.sqrt(np.mean(squares[name])))) for name in tensors}
 
 
+def has_products(path: Path) -> bool:
+    """Whether an fp32 model has anything that :func:`quantise` would make int8."""
+    import onnx
+
+    return bool(_products(onnx.load(str(path))))
+
+
 def quantise(source: Path, target: Path, recipe: Recipe, ranges: dict[str, ActivationRange]) -> None:
     """Write an int8 copy of an fp32 ONNX model.
 

@@ -178,6 +178,14 @@ def new_classifier(
                 "prompt_tokens": 12,
                 "train": train,
             }
+        elif family.family == "neural":
+            train = dict(settings.get("train", {})) | {"epochs": 1, "batch_size": 16}
+            settings |= {
+                **{"embeddings": "random", "vocabulary": 320, "embedding_dim": 16, "filters": 8, "hidden": 12},
+                **{"heads": 2, "max_tokens": 48, "prompt_tokens": 16, "train": train},
+            }
+        elif family.family == "ensemble":
+            settings |= {"members": ["tfidf_nb", "tfidf_logreg"], "folds": 2}
         elif family.family == "rules" and task.name == "tone":
             settings |= {"rules": own_rules(task)}
         classifier = family(task, parse_settings(family.config_type, settings), seed)
@@ -209,3 +217,20 @@ def saved(fitted: Callable[..., Any], tasks: dict[str, Any], tmp_path: Path) -> 
     folder = tmp_path / "saved"
     fitted("tfidf_logreg", tasks["refusal"]).save(folder)
     return folder
+
+
+@pytest.fixture
+def ready(
+    fitted: Callable[..., Any], labelled: Callable[..., Any], tasks: dict[str, Any], tmp_path: Path
+) -> tuple[Path, Any]:
+    """A saved classifier that was made ready for use, as its folder and itself; it has the point ``fpr_10``."""
+    from copy import copy
+
+    from demur.metrics import Bootstrap
+    from demur.models import ReadyConfig, make_ready
+
+    classifier = copy(fitted("tfidf_logreg", tasks["refusal"]))
+    config = ReadyConfig(calibration="isotonic", false_positive_rates=(0.1, 0.001), alpha=0.2)
+    make_ready(classifier, labelled(tasks["refusal"], n=150), config, intervals=Bootstrap(draws=20))
+    classifier.save(tmp_path / "ready")
+    return tmp_path / "ready", classifier

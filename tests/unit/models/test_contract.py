@@ -15,14 +15,18 @@ from demur.errors import LabelError
 from demur.models import Classifier, list_presets
 
 NAMES = ("refusal", "jailbreak", "prompt_risk", "tone")
-HEAVY = ("transformer", "dual")
+HEAVY = ("transformer", "dual", "neural")
+LIGHT = ("neural_cnn",)
+"""Of the heavy families, what is tested every time."""
+OPEN = ("transformer", "dual")
+"""Families that give every class of the task a probability, seen or not."""
 PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 PRESETS = [
-    pytest.param(name, marks=pytest.mark.slow if family in HEAVY else [])
+    pytest.param(name, marks=pytest.mark.slow if family in HEAVY and name not in LIGHT else [])
     for name, (family, _) in list_presets().items()
 ]
 TRAINED = [case for case in PRESETS if list_presets()[case.values[0]][0] != "rules"]
-CLOSED = [case for case in TRAINED if list_presets()[case.values[0]][0] not in HEAVY]
+CLOSED = [case for case in TRAINED if list_presets()[case.values[0]][0] not in OPEN]
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 every_task = pytest.mark.parametrize("name", NAMES)
 
