@@ -10,8 +10,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,173 +19,16 @@ from numpy.typing import NDArray
 
 from demur.data import Records, Split
 from demur.engine import PeakMemory, measure_speed
-from demur.errors import DemurError, StorageError, TrainingError, is_disk_full, translate_os_error
-from demur.experiment._config import ExperimentConfig, ModelSpec
-from demur.experiment._curves import CurveFiles
-from demur.experiment._fit import FitJob, Tell, fit_job, resolve_spec, tell_nobody
-from demur.experiment._folder import RunFolder
+from demur.errors import StorageError, TrainingError, is_disk_full, translate_os_error
+from demur.experiment._fit import FitJob, fit_job
 from demur.experiment._judge import judge_protocol, judge_seeds
-from demur.experiment._key import hash_code, hash_files, hash_judging, hash_split
+from demur.experiment._plan import Cell, Part
 from demur.experiment._prepare import TaskData
 from demur.experiment._status import describe_failure, during, free_memory
-from demur.models import BaseClassifier, find_preset, save_classifier, without_memory
-from demur.paths import hash_value, replace_when_done, write_json
+from demur.models import BaseClassifier, find_preset, make_ready, save_classifier, without_memory
+from demur.paths import replace_when_done, write_json
 
 Step = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One fit beside the main one."""
-
-    protocol: str
-    """``cv``, ``leave_one_model_out``, ``leave_one_source_out``, or ``seed``: the main split with another seed."""
-    number: int
-    split: Split
-    seed: int
-
-    @property
-    def words(self) -> str:
-        """What it is, for progress and reasons."""
-        if self.protocol == "seed":
-            return f"seed {self.seed}"
-        return f"{self.protocol.replace('_', ' ')} {self.split.fold or self.number + 1}"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one cell needs."""
-
-    spec: ModelSpec
-    data: TaskData
-    config: ExperimentConfig
-    folder: RunFolder
-    versions: dict[str, str]
-    others: Mapping[str, TaskData] = field(default_factory=dict)
-    """All tasks of the experiment by name."""
-    tell: Tell = tell_nobody
-
-    @property
-    def title(self) -> str:
-        """What it is called in progress."""
-        return f"{self.data.task.name} · {self.spec.name}"
-
-    @cached_property
-    def family(self) -> str:
-        """The name of its family."""
-        return resolve_spec(self.spec)[0].family
-
-    @cached_property
-    def _basis(self) -> dict[str, Any]:
-        family, settings = resolve_spec(self.spec)
-        searched = [hash_split(self.data.main), self.config.first_seed] if self.spec.search else None
-        files = hash_files(settings.model_dump(mode="json"))
-        companions = {name: data.hashes["hash"] for name, data in self.others.items()}
-        return (
-            ({"files": files} if files else {})
-            | ({"companions": companions} if family.wants_companions else {})
-            | ({"searched": searched} if searched else {})
-            | {
-                "spec": self.spec.model_dump(mode="json", exclude={"tasks", "protocols"}),
-                "task": self.data.task.model_dump(mode="json"),
-                "data": self.data.hashes["hash"],
-                "versions": self.versions,
-                "code": hash_code(family),
-            }
-        )
-
-    def key_of(self, split: Split, seed: int) -> str:
-        """Hash of everything a fit depends on."""
-        return hash_value(self._basis | {"split": hash_split(split), "seed": seed})
-
-    @cached_property
-    def key(self) -> str:
-        """Hash of everything the main fit, its predictions and its costs depend on."""
-        blind = self.data.hashes["blind_hash"]
-        return hash_value([self.key_of(self.data.main, self.config.first_seed), blind])
-
-    def protocols(self) -> dict[str, list[Split]]:
-        """The further protocols this model goes through."""
-        folds = self.config.validation.folds_for(self.family)
-        on = ({"cv": self.data.cv[folds]} if folds in self.data.cv else {}) | self.data.protocols
-        wanted = self.spec.protocols
-        return {name: splits for name, splits in on.items() if not wanted or name in wanted}
-
-    @cached_property
-    def parts(self) -> list[Part]:
-        """Every fit beside the main one."""
-        found = [
-            Part(protocol, number, split, self.config.first_seed)
-            for protocol, splits in self.protocols().items()
-            for number, split in enumerate(splits)
-        ]
-        if len(self.config.seeds) > 1 and self._is_seeded():
-            found += [Part("seed", 0, self.data.main, seed) for seed in self.config.seeds[1:]]
-        return found
-
-    def _is_seeded(self) -> bool:
-        family, settings = resolve_spec(self.spec)
-        try:
-            return family(self.data.task, settings).is_seeded
-        except DemurError:  # it will say so when it is fitted
-            return False
-
-    @cached_property
-    def judge_key(self) -> str:
-        """Hash of everything the figures depend on."""
-        fits = [[part.protocol, part.number, self.key_of(part.split, part.seed)] for part in self.parts]
-        settings = self.config
-        return hash_value([self.key, fits, settings.draws, settings.level, settings.seed, hash_judging()])
-
-    def fits(self) -> int:
-        """How many times the model is fitted."""
-        return 1 + len(self.parts)
-
-    def main_sides(self) -> dict[str, Records]:
-        """The rows that the main fit judges."""
-        sides = {"valid": self.data.main.valid, "test": self.data.main.test}
-        rows = {name: self.data.records.take(at) for name, at in sides.items() if at is not None and len(at)}
-        return rows | ({"blind": self.data.blind} if self.data.blind is not None else {})
-
-    def path_of(self, part: Part | None, side: str) -> Path:
-        """The part file of a fit (None: the main one) and of what it judges."""
-        if part is None:
-            return self._file(f"{side}-{self.key[:16]}")
-        key = self.key_of(part.split, part.seed)
-        if part.protocol == "seed":  # the blind rows are not part of a fit's key
-            key = hash_value([key, self.data.hashes["blind_hash"]])
-            return self._file(f"seed-{part.seed}-{side}-{key[:16]}")
-        return self._file(f"{side}-{part.number}-{key[:16]}")
-
-    def files_of(self, part: Part | None) -> list[Path]:
-        """Every part file of a fit."""
-        if part is None:
-            return [*(self.path_of(None, side) for side in self.main_sides()), self.facts_path]
-        sides = list(self.main_sides()) if part.protocol == "seed" else [part.protocol]
-        return [self.path_of(part, side) for side in sides]
-
-    @property
-    def facts_path(self) -> Path:
-        """Costs and such of the main fit; written last."""
-        return self._file(f"facts-{self.key[:16]}").with_suffix(".json")
-
-    @property
-    def work(self) -> Path:
-        """For checkpoints of a fit under way."""
-        return self._file("x").parent / "work"
-
-    @property
-    def curves(self) -> CurveFiles:
-        """Learning curve and class weights."""
-        return self.folder.curves(self.data.task.name, self.spec.name)
-
-    def is_fitted(self, part: Part | None) -> bool:
-        """Whether the files of a fit are all there."""
-        has_model = part is not None or self.folder.has_model(self.data.task.name, self.spec.name, self.key)
-        return all(path.exists() for path in self.files_of(part)) and has_model
-
-    def _file(self, name: str) -> Path:
-        return self.folder.part(self.data.task.name, self.spec.name, name)
 
 
 def run_cell(cell: Cell, step: Step) -> dict[str, Any]:
@@ -266,14 +107,14 @@ def _judge(cell: Cell, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
 
 def _fit_main(cell: Cell) -> None:
     """Fit on the training rows, measure what that and judging cost, save the model and its predictions."""
-    data, rows = cell.data, cell.main_sides()
+    rows = cell.main_sides()
     with PeakMemory() as memory:
         start = time.perf_counter()
-        fitted = fit_job(_job(cell, data.main, cell.config.first_seed))
-        classifier = fitted.classifier
+        fitted = fit_job(_job(cell, cell.data.main, cell.config.first_seed))
         fit_s = time.perf_counter() - start
+        classifier = fitted.classifier
+        frames, ready = _judge_sides(cell, classifier, rows)
         test = rows["test"]
-        frames = _judge_sides(cell, classifier, rows)
         with without_memory():  # another model may have read the same texts before
             speed = measure_speed(lambda at: classifier.predict_proba(test.take(at)), len(test))
     facts: dict[str, Any] = {"fit_s": fit_s, "peak_memory_mb": memory.peak_mb} | speed
@@ -282,21 +123,33 @@ def _fit_main(cell: Cell) -> None:
         _write_frame(cell.path_of(None, side), frame)
     cell.curves.write(classifier, cell.spec.name)
     facts |= {"features": classifier.top_features(20), "best_params": classifier.best_params}
-    facts |= {"search": fitted.search, "notes": fitted.notes}
+    facts |= {"search": fitted.search, "notes": fitted.notes, "ready": ready}
     facts |= {"diversity": getattr(classifier, "diversity", None)}
     write_json(cell.facts_path, facts)  # last: where it is, all the others are
 
 
 def _judge_sides(
     cell: Cell, classifier: BaseClassifier[Any], rows: Mapping[str, Records]
-) -> dict[str, pl.DataFrame]:
-    return {side: _predict(classifier, records, cell.data, side) for side, records in rows.items()}
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any] | None]:
+    """Predictions of each side by the classifier, made ready on the validation rows; and how that went.
+
+    Those of the validation rows themselves are cross-fitted, since its calibration has seen them.
+    """
+    report, known = None, {}
+    if "valid" in rows:
+        _check_probabilities(classifier.raw_proba(rows["valid"]))
+        report = make_ready(classifier, rows["valid"], cell.config.ready, classifier.seed)
+        known["valid"] = report.probabilities
+    frames = {
+        side: _predict(classifier, records, cell.data, side, known.get(side)) for side, records in rows.items()
+    }
+    return frames, report.to_json() if report is not None else None
 
 
 def _fit_part(cell: Cell, part: Part) -> None:
     classifier = fit_job(_job(cell, part.split, part.seed, part)).classifier
     if part.protocol == "seed":
-        frames = _judge_sides(cell, classifier, cell.main_sides())
+        frames, _ = _judge_sides(cell, classifier, cell.main_sides())
     else:
         fold = part.split.fold or str(part.number + 1)
         frames = {part.protocol: _predict(classifier, cell.data.records.take(part.split.test), cell.data, fold)}
@@ -335,8 +188,15 @@ def _check_probabilities(probabilities: NDArray[np.float64]) -> None:
         )
 
 
-def _predict(classifier: BaseClassifier[Any], records: Records, data: TaskData, fold: str) -> pl.DataFrame:
-    probabilities = classifier.predict_proba(records)
+def _predict(
+    classifier: BaseClassifier[Any],
+    records: Records,
+    data: TaskData,
+    fold: str,
+    known: NDArray[np.float64] | None = None,
+) -> pl.DataFrame:
+    """A row for each record; ``known`` are probabilities that need not be asked for again."""
+    probabilities = classifier.predict_proba(records) if known is None else known
     _check_probabilities(probabilities)
     columns: dict[str, Any] = {
         "id": records.frame.get_column("id"),

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from demur.config import Settings
 from demur.data import CleanConfig, DataSource, SplitConfig
 from demur.experiment._search_config import SearchConfig
+from demur.models import ReadyConfig
 
 Protocol = Literal["valid", "test", "blind", "cv", "leave_one_model_out", "leave_one_source_out"]
 DEFAULT_MODELS = (
@@ -155,6 +156,10 @@ class ExperimentConfig(Settings):
         description="Presets by name, or mappings.",
     )
     select: SelectConfig = Field(default_factory=SelectConfig, description="How the winner is chosen.")
+    ready: ReadyConfig = Field(
+        default_factory=ReadyConfig,
+        description="What saved models are given on the validation rows: calibration, thresholds, abstention.",
+    )
     draws: int = Field(default=1000, ge=0, le=100_000, description="Bootstrap draws of every interval.")
     level: float = Field(default=0.95, gt=0.5, lt=1, description="Level of every interval.")
     report: bool = Field(default=True, description="Draw figures and write report.html.")

@@ -21,7 +21,7 @@ PATH_SETTINGS = ("file", "model", "encoder", "teacher")
 _ROOT = Path(__file__).parents[1]
 _SHARED = ("tasks.py", "data", "metrics", "training")
 """What every family is trained with."""
-_FITTING = ("_fit.py", "_companions.py", "_search.py", "_prepare.py")
+_FITTING = ("_cell.py", "_fit.py", "_companions.py", "_prepare.py", "_search*.py")
 _FAMILY = re.compile(r"demur\.models\.([a-z]\w*)")
 
 
@@ -34,7 +34,7 @@ def hash_code(family: type[BaseClassifier[Any]]) -> str:
     """
     models = _ROOT / "models"
     found = [*_sources(_ROOT / part for part in _SHARED), *models.glob("_*.py")]
-    found += [_ROOT / "experiment" / name for name in _FITTING if (_ROOT / "experiment" / name).exists()]
+    found += [path for name in _FITTING for path in (_ROOT / "experiment").glob(name)]
     own = Path(str(import_module(family.__module__).__file__))
     if not own.is_relative_to(models):  # a stranger's
         found += _sources([own.parent]) if (own.parent / "__init__.py").exists() else [own]

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from demur.errors import ConfigError, MissingDependencyError, RunError
-from demur.experiment._cell import Cell, run_cell
+from demur.experiment._cell import run_cell
 from demur.experiment._config import ExperimentConfig, ModelSpec
 from demur.experiment._fit import Tell, resolve_spec, tell_nobody
 from demur.experiment._folder import RunFolder
 from demur.experiment._load import load_experiment
 from demur.experiment._lock import lock_folder
+from demur.experiment._plan import Cell
 from demur.experiment._prepare import LEFT_OUT, TaskData, prepare_tasks
 from demur.experiment._record import RunRecord
 from demur.experiment._select import check_select, select_winner
@@ -128,6 +129,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, tasks: list[Task], progres
     ]
     found, cell_spans = _run_cells(cells, progress)
     results = _conclude(config, prepared, found, versions)
+    _analyse(config, prepared, results, folder, progress.say)
     results["seconds"] = time.perf_counter() - started
     record.end(results, spans | cell_spans)
     if config.report:
@@ -212,6 +214,26 @@ def _conclude(
         "versions": versions,
         "tasks": tasks,
     }
+
+
+def _analyse(
+    config: ExperimentConfig,
+    prepared: list[TaskData],
+    results: dict[str, Any],
+    folder: RunFolder,
+    say: Callable[[str], None],
+) -> None:
+    """Add the statistics of each task to its results, and what they warn of to its warnings."""
+    from demur.analysis import AnalysisConfig, analyse_task, predictions_of
+
+    settings = AnalysisConfig(draws=config.draws, level=config.level, seed=config.seed)
+    say("comparing the models")
+    for data in prepared:
+        name = data.task.name
+        found = results["tasks"][name]
+        statistics = analyse_task(data.task, data.records, found, predictions_of(folder.root, name), settings)
+        found["statistics"] = statistics
+        found["warnings"] += statistics["warnings"]
 
 
 def _unnested(models: list[dict[str, Any]]) -> list[str]:

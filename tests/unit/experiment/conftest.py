@@ -34,8 +34,8 @@ def run(config, tmp_path):
 @pytest.fixture
 def cell(config, tmp_path):
     """Maker of a cell: ``cell(model, **changes of the configuration)``."""
-    from demur.experiment._cell import Cell
     from demur.experiment._folder import RunFolder
+    from demur.experiment._plan import Cell
     from demur.experiment._prepare import prepare_tasks
     from demur.tasks import BUILT_IN
 

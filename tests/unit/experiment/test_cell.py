@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+import demur
 from demur.errors import MissingDependencyError, MissingModelError, StorageError, TrainingError
 from demur.experiment import _cell as cells
-from demur.experiment._cell import Cell, run_cell
+from demur.experiment._cell import run_cell
 from demur.experiment._folder import RunFolder
+from demur.experiment._plan import Cell
 from demur.models import BaseClassifier
 from demur.models.classical import ClassicalClassifier
 
@@ -317,50 +319,6 @@ def test_going_back_to_earlier_settings_does_not_take_another_runs_model(cell):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"seed": 8},
-        {"seeds": [8]},
-        {"split": {"test": 0.3}},
-        {"split": {"valid": 0.3}},
-        {"model": {"preset": "tfidf_logreg", "settings": {"c": 3}}},
-    ],
-)
-def test_the_key_changes_with_whatever_the_fit_depends_on(cell, changes):
-    assert cell(**changes).key != cell().key
-
-
-@pytest.mark.parametrize("changes", [{"draws": 60}, {"level": 0.9}, {"validation": {"leave_one_out": ["source"]}}])
-def test_the_judging_has_a_key_of_its_own(cell, changes):
-    one, other = cell(**changes), cell()
-    assert one.key == other.key
-    assert one.judge_key != other.judge_key
-
-
-def test_the_key_changes_with_the_data_and_the_versions(cell, write, rows):
-    one = cell()
-    assert cell(data=[{"path": str(write(rows(118), "other.jsonl"))}]).key != one.key
-    assert Cell(one.spec, one.data, one.config, one.folder, {"demur": "other"}).key != one.key
-
-
-@pytest.mark.parametrize("name", ["rules.yaml", "encoder"])
-def test_the_key_changes_with_the_contents_of_a_file_or_folder_that_the_settings_name(cell, tmp_path, name):
-    path = tmp_path / name
-    inner = path if path.suffix else path / "model.safetensors"
-    inner.parent.mkdir(exist_ok=True)
-    keys = set()
-    for text in ("first", "second", "second"):
-        inner.write_text(text)
-        keys.add(cell({"name": "mine", "family": "rules", "settings": {"file": str(path)}}).key)
-    assert len(keys) == 2
-
-
-@pytest.mark.parametrize("changes", [{"select": {"metric": "accuracy"}}, {"report": False}, {"name": "other"}])
-def test_the_key_does_not_change_with_what_only_comes_after(cell, changes):
-    assert cell(**changes).key == cell().key
-
-
-@pytest.mark.parametrize(
     ("fault", "status"),
     [
         (MissingDependencyError("install it with: pip install 'demur[torch]'"), "skipped"),
@@ -397,6 +355,36 @@ class Resuming(BaseClassifier):
 
     def _read(self, folder):
         pass
+
+
+def test_a_saved_model_is_calibrated_and_its_validation_rows_are_judged_by_maps_that_did_not_see_them(cell):
+    one = cell(ready={"calibration": "temperature"})
+    result = run_cell(one, silent)
+    loaded = demur.load(one.folder.model("refusal", "tfidf_logreg"))
+    sides = {
+        side: pl.read_parquet(one.folder.predictions("refusal", "tfidf_logreg", side))
+        for side in ("valid", "test")
+    }
+    given = {side: frame.select("p_0", "p_1", "p_2").to_numpy() for side, frame in sides.items()}
+    rows = one.main_sides()
+    assert result["ready"]["calibration"]["method"] == "temperature"
+    assert given["test"] == pytest.approx(loaded.predict_proba(rows["test"]))
+    assert given["test"] != pytest.approx(loaded.raw_proba(rows["test"]))
+    assert not np.array_equal(given["valid"], loaded.predict_proba(rows["valid"]))
+
+
+def test_folds_are_judged_without_calibration(cell):
+    calibrated, plain = cell(ready={"calibration": "temperature"}, validation=PARTS), cell(validation=PARTS)
+    assert [calibrated.path_of(part, part.protocol) for part in calibrated.parts] == [
+        plain.path_of(part, part.protocol) for part in plain.parts
+    ]
+    assert calibrated.key != plain.key
+
+
+def test_without_validation_rows_nothing_is_calibrated(cell):
+    one = cell(split={"valid": 0}, validation={"cv": 2, "leave_one_out": []})
+    assert run_cell(one, silent)["ready"] is None
+    assert demur.load(one.folder.model("refusal", "tfidf_logreg")).calibration is None
 
 
 def test_a_fit_that_was_killed_finds_its_checkpoints_and_the_next_fit_does_not(cell, monkeypatch):

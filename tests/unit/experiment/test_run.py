@@ -72,7 +72,7 @@ def test_the_results_have_every_part_of_the_contract(run, stored):
     found = stored(run().folder)
     assert {"name", "created", "seconds", "versions", "tasks"} <= set(found)
     task = found["tasks"]["refusal"]
-    assert {"task", "data", "winner", "why", "warnings", "models"} <= set(task)
+    assert {"task", "data", "winner", "why", "warnings", "protocols", "models", "statistics"} <= set(task)
     for model in task["models"]:
         assert {"model", "family", "status", "reason", "best_params", "selected", "evaluations"} <= set(model)
         figure = model["evaluations"]["test"]["metrics"]["f1_macro"]

@@ -1,0 +1,77 @@
+"""Tests of what a cell consists of: which fits, what their keys depend on, where their files lie."""
+
+import pytest
+
+from demur.errors import ConfigError
+from demur.experiment._plan import Cell
+
+
+def test_the_fits_are_the_main_one_the_folds_and_the_further_seeds(cell):
+    one = cell("tfidf_forest", validation={"cv": 2, "leave_one_out": ["model"]}, seeds=[1, 2])
+    assert [part.words for part in one.parts] == [
+        "cv 1",
+        "cv 2",
+        "leave one model out ada",
+        "leave one model out bob",
+        "seed 2",
+    ]
+    assert one.fits() == 6
+
+
+def test_every_fit_has_files_of_its_own(cell):
+    one = cell("tfidf_forest", validation={"cv": 2, "leave_one_out": ["model"]}, seeds=[1, 2, 3])
+    files = [path for part in (None, *one.parts) for path in one.files_of(part)]
+    assert len(files) == len(set(files)) == 3 + 4 + 2 * 2
+
+
+def test_a_model_that_cannot_even_be_made_still_has_a_plan(cell, monkeypatch):
+    def refuse(self, *arguments):
+        raise ConfigError("no list")
+
+    one = cell("tfidf_nb", seeds=[1, 2])
+    monkeypatch.setattr("demur.models.classical.ClassicalClassifier.__init__", refuse)
+    assert one.fits() == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 8},
+        {"seeds": [8]},
+        {"split": {"test": 0.3}},
+        {"split": {"valid": 0.3}},
+        {"model": {"preset": "tfidf_logreg", "settings": {"c": 3}}},
+    ],
+)
+def test_the_key_changes_with_whatever_the_fit_depends_on(cell, changes):
+    assert cell(**changes).key != cell().key
+
+
+@pytest.mark.parametrize("changes", [{"draws": 60}, {"level": 0.9}, {"validation": {"leave_one_out": ["source"]}}])
+def test_the_judging_has_a_key_of_its_own(cell, changes):
+    one, other = cell(**changes), cell()
+    assert one.key == other.key
+    assert one.judge_key != other.judge_key
+
+
+def test_the_key_changes_with_the_data_and_the_versions(cell, write, rows):
+    one = cell()
+    assert cell(data=[{"path": str(write(rows(118), "other.jsonl"))}]).key != one.key
+    assert Cell(one.spec, one.data, one.config, one.folder, {"demur": "other"}).key != one.key
+
+
+@pytest.mark.parametrize("name", ["rules.yaml", "encoder"])
+def test_the_key_changes_with_the_contents_of_a_file_or_folder_that_the_settings_name(cell, tmp_path, name):
+    path = tmp_path / name
+    inner = path if path.suffix else path / "model.safetensors"
+    inner.parent.mkdir(exist_ok=True)
+    keys = set()
+    for text in ("first", "second", "second"):
+        inner.write_text(text)
+        keys.add(cell({"name": "mine", "family": "rules", "settings": {"file": str(path)}}).key)
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("changes", [{"select": {"metric": "accuracy"}}, {"report": False}, {"name": "other"}])
+def test_the_key_does_not_change_with_what_only_comes_after(cell, changes):
+    assert cell(**changes).key == cell().key
