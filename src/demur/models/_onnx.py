@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,8 @@ from demur.config import Settings, parse_settings
 from demur.data import Records
 from demur.errors import ArtifactError, UsageError, require
 from demur.models._artifact import MANIFEST, probe_records, read_manifest, read_ready
-from demur.models._base import CLASSIFIERS, BaseClassifier
+from demur.models._base import CLASSIFIERS, BaseClassifier, Predictions, RecordsLike
+from demur.models._several import count_classes, leads, predict_all, softmax
 from demur.paths import hash_value
 from demur.tasks import Task
 from demur.training import RowEncoder, TokenRows, pad_rows
@@ -51,9 +53,11 @@ class OnnxRunner:
         The model file; its inputs are some of ``input_ids``, ``attention_mask``, ``token_type_ids``.
     threads
         Rows worked on at the same time; None: the cores this process may use.
+    sizes
+        How many classes each task has, where it answers several; empty for one task.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, sizes: Sequence[int] = ()) -> None:
         runtime = require("onnxruntime", extra="torch")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -64,15 +68,17 @@ class OnnxRunner:
         )
         self._inputs = [node.name for node in self._session.get_inputs()]
         self.threads = threads or usable_cores()
+        self.sizes = tuple(sizes)
 
     def probabilities(self, rows: TokenRows, pad_id: int) -> NDArray[np.float64]:
-        """Class probabilities ``(n, k)`` of at least one encoded row."""
+        """Class probabilities ``(n, k)`` of at least one encoded row; of several tasks side by side."""
         # Long rows first: the last ones to finish are then short, and no core waits long.
         order = np.argsort(-rows.lengths, kind="stable")
 
         def run(row: int) -> NDArray[np.float64]:
             padded = pad_rows(rows.take([row]), pad_id)
-            return softmax(self._session.run(None, {name: padded[name] for name in self._inputs})[0])
+            given = self._session.run(None, {name: padded[name] for name in self._inputs})[0]
+            return softmax(given, self.sizes)
 
         if self.threads == 1 or len(rows) == 1:
             parts = [run(row) for row in order]
@@ -94,6 +100,8 @@ class OnnxClassifier(BaseClassifier[Settings]):
         ``"int8"`` or ``"fp32"``: what is running.
     report
         The export's own figures (``onnx.json``): parity, agreement, recipe.
+    tasks
+        The tasks it answers, its own first; more than one where the ``dual`` family was exported.
     """
 
     family = "onnx"
@@ -111,6 +119,9 @@ class OnnxClassifier(BaseClassifier[Settings]):
         self.fingerprint = hash_value(manifest)
         read_ready(self, folder, manifest)
         self.report: dict[str, Any] = json.loads((folder / FOLDER / SETTINGS).read_text(encoding="utf-8"))
+        where = f"{folder / FOLDER / SETTINGS}: tasks"
+        others = [parse_settings(Task, one, where) for one in self.report.get("tasks", [])[1:]]
+        self.tasks: tuple[Task, ...] = (task, *others)
         self.precision: Precision = precision or self.report["default"]
         self._folder = folder
         self._threads = threads
@@ -127,7 +138,7 @@ class OnnxClassifier(BaseClassifier[Settings]):
                 f"the model in {self._folder} has no {precision} export "
                 f"({self.report['int8']['reason']}); load it with runtime='onnx-fp32' or 'native'"
             )
-        return OnnxRunner(path, self._threads)
+        return OnnxRunner(path, self._threads, count_classes(self.tasks))
 
     def use_fp32(self) -> None:
         """Run the fp32 model alone from now on."""
@@ -138,14 +149,25 @@ class OnnxClassifier(BaseClassifier[Settings]):
         return self._rows.encode([records.texts(field) for field in self._fields], self._fields)
 
     def probe(self, precision: Precision) -> NDArray[np.float64]:
-        """Probabilities of the probe texts, with no close call left to fp32."""
+        """Its own task's probabilities of the probe texts, with no close call left to fp32."""
         runner = self._int8 if precision == "int8" else self._fp32
         assert runner is not None
-        return runner.probabilities(self._encode(probe_records()), self.report["pad_id"])
+        found = runner.probabilities(self._encode(probe_records()), self.report["pad_id"])
+        return found[:, : len(self.task.labels)]
 
-    def _predict(self, records: Records) -> NDArray[np.floating[Any]]:
+    def predict_all(self, records: RecordsLike) -> dict[str, Predictions]:
+        """Judge records on every task it answers, by task name, in one pass."""
+        return predict_all(self, records)
+
+    def joint_proba(self, records: Records) -> NDArray[np.float64]:
+        """The model's own class probabilities of all tasks side by side, ``(n, Σk)``, none calibrated."""
+        if not len(records):
+            return np.empty((0, sum(count_classes(self.tasks))))
         margin = self.report["int8"]["margin"]
         return judge(self._encode(records), self.report["pad_id"], self._fp32, self._int8, margin)
+
+    def _predict(self, records: Records) -> NDArray[np.floating[Any]]:
+        return self.joint_proba(records)[:, : len(self.task.labels)]
 
     def save(self, folder: Path) -> None:
         """Not possible; copy the folder it was loaded from instead.
@@ -223,27 +245,13 @@ def _is_apart(given: NDArray[np.float64], expected: list[list[float]], tolerance
 def judge(
     rows: TokenRows, pad_id: int, fp32: OnnxRunner, int8: OnnxRunner | None, margin: float
 ) -> NDArray[np.float64]:
-    """Class probabilities ``(n, k)``: int8 where there is one, and fp32 for its close calls."""
+    """Class probabilities ``(n, k)``: int8 where there is one, and fp32 for its close calls (of any task)."""
     if int8 is None:
         return fp32.probabilities(rows, pad_id)
     probabilities = int8.probabilities(rows, pad_id)
-    close = np.flatnonzero(leads(probabilities) < margin)
+    close = np.flatnonzero(leads(probabilities, int8.sizes) < margin)
     if len(close):
         probabilities[close] = fp32.probabilities(rows.take(close), pad_id)
-    return probabilities
-
-
-def leads(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the likeliest class is ahead of the second, ``(n,)``."""
-    ordered = np.sort(probabilities, axis=1)
-    lead: NDArray[np.float64] = ordered[:, -1] - ordered[:, -2]
-    return lead
-
-
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities ``(n, k)`` of logits ``(n, k)``, in float64."""
-    shifted = np.exp(np.asarray(logits, dtype=np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities
 
 

@@ -162,6 +162,8 @@ def test_it_can_be_neither_trained_nor_saved(source: Path, tmp_path: Path) -> No
 class FixedRunner:
     """Gives the same probabilities whatever it is asked, and notes how many rows it saw."""
 
+    sizes = ()
+
     def __init__(self, *probabilities: list[float]) -> None:
         self.answers, self.seen = np.array(probabilities), 0
 

@@ -110,7 +110,7 @@ def test_int8_that_fails_the_gate_is_refused_with_the_figure(
 def test_int8_that_leaves_most_rows_to_fp32_is_refused(
     exported: tuple[TransformerClassifier, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "leads", lambda probabilities: np.zeros(len(probabilities)))
+    monkeypatch.setattr(module, "leads", lambda probabilities, sizes: np.zeros(len(probabilities)))
     report = export_onnx(exported[0], tmp_path / "model", rows(30))
     assert (report.recipe, report.rechecked) == (None, 1.0)
     assert "leaves 100.0% to fp32, at most 25%" in str(report.reason)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from demur.config import parse_settings
-from demur.data import Records, repair_texts
+from demur.data import Records
 from demur.errors import ArtifactError, ConfigError, UsageError, require
 from demur.models._base import BaseClassifier, Predictions, Probabilities, RecordsLike
 from demur.models._encoder import input_names, load_tokenizer
+from demur.models._several import answer_all, count_classes, predict_all, softmax
 from demur.models.dual._config import DualConfig
 from demur.models.dual._train import encode_records, fit_dual
 from demur.paths import write_json
@@ -112,24 +112,15 @@ class DualClassifier(BaseClassifier[DualConfig]):
         UsageError
             Neither fitted nor loaded.
         """
-        if isinstance(records, pl.DataFrame):
-            records = Records(records)
-        elif not isinstance(records, Records):
-            records = Records.from_rows(records)
-        ids = records.texts("id")
-        found = self.all_proba(repair_texts(records))
-        own = Predictions(self.task, ids, found[self.task.name], self.operating, self.conformal)
-        others = {task.name: Predictions(task, ids, found[task.name]) for task in self.tasks[1:]}
-        return {self.task.name: own, **others}
+        return predict_all(self, records)
 
     def all_proba(self, records: Records) -> dict[str, Probabilities]:
         """Class probabilities ``(n, k)`` of every task, by its name; its own calibrated."""
-        logits = self._logits(records)
-        shares = self.module.shares()
-        found = {task.name: _softmax(logits[:, share]) for task, share in zip(self.tasks, shares, strict=True)}
-        if self.calibration is not None:
-            found[self.task.name] = self.calibration.apply(found[self.task.name])
-        return found
+        return answer_all(self, self.tasks, self.joint_proba(records))
+
+    def joint_proba(self, records: Records) -> Probabilities:
+        """The model's own class probabilities of all tasks side by side, ``(n, Σk)``, none calibrated."""
+        return softmax(self._logits(records), count_classes(self.tasks))
 
     def _logits(self, records: Records) -> NDArray[np.float64]:
         """Logits of all tasks side by side, ``(n, Σk)``."""
@@ -154,7 +145,7 @@ class DualClassifier(BaseClassifier[DualConfig]):
         self.module.to(pick_device(self.config.train.device)).eval()
 
     def _predict(self, records: Records) -> NDArray[np.floating[Any]]:
-        return _softmax(self._logits(records)[:, self.module.shares()[0]])
+        return self.joint_proba(records)[:, : len(self.task.labels)]
 
     def _write(self, folder: Path) -> None:
         from demur.models.dual._module import save_module
@@ -172,12 +163,6 @@ class DualClassifier(BaseClassifier[DualConfig]):
         tasks = _read_tasks(folder / TASKS_FILE, self.task)
         self.attach(load_saved_module(folder, self.config, tasks), load_tokenizer(folder), tasks)
         self.module.to(pick_device(self.config.train.device)).eval()
-
-
-def _softmax(logits: NDArray[np.float64]) -> Probabilities:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    return found
 
 
 def _read_tasks(path: Path, own: Task) -> list[Task]:

@@ -13,7 +13,7 @@ import pytest
 import demur
 from demur.data import Records
 from demur.errors import ArtifactError, UsageError
-from demur.models import ReadyConfig, make_ready
+from demur.models import OnnxClassifier, ReadyConfig, export_onnx, make_ready
 from demur.models.dual import DualClassifier, DualConfig
 from demur.models.dual._model import TASKS_FILE, _read_tasks
 from demur.tasks import JAILBREAK, REFUSAL, Task
@@ -215,3 +215,32 @@ def test_without_companions_it_is_an_ordinary_classifier_and_says_so(make_checkp
 def test_asking_before_fitting_is_refused() -> None:
     with pytest.raises(UsageError, match="neither fitted nor loaded; call fit"):
         DualClassifier(REFUSAL).predict_all(rows(REFUSAL, 1))
+
+
+@pytest.fixture(scope="module")
+def exported(learned: DualClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dual") / "model"
+    export_onnx(learned, folder, rows(REFUSAL, 36))
+    return folder
+
+
+@pytest.mark.parametrize(("runtime", "tolerance"), [("onnx-fp32", 1e-4), ("onnx", 0.2)])
+def test_an_export_answers_all_tasks_too(
+    learned: DualClassifier, exported: Path, runtime: Any, tolerance: float
+) -> None:
+    loaded, asked = demur.load(exported, runtime), rows(REFUSAL, 36)
+    assert isinstance(loaded, OnnxClassifier)
+    assert loaded.tasks == (REFUSAL, JAILBREAK)
+    expected = learned.predict_all(asked)
+    found = loaded.predict_all(asked)
+    assert list(found) == list(expected)
+    for name, one in found.items():
+        np.testing.assert_allclose(one.probabilities, expected[name].probabilities, atol=tolerance)
+        assert one.labels == expected[name].labels
+    np.testing.assert_array_equal(loaded.predict(asked).probabilities, found["refusal"].probabilities)
+
+
+def test_an_export_has_no_answers_for_no_rows(exported: Path) -> None:
+    loaded = demur.load(exported, "onnx-fp32")
+    assert isinstance(loaded, OnnxClassifier)
+    assert loaded.predict_all(rows(REFUSAL, 2).take([]))["jailbreak"].probabilities.shape == (0, 2)
