@@ -16,7 +16,14 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("epochs", 0), ("learning_rate", 0), ("warmup_share", 1), ("patience", 0), ("label_smoothing", 1)],
+    [
+        ("epochs", 0),
+        ("learning_rate", 0),
+        ("warmup_share", 1),
+        ("patience", 0),
+        ("label_smoothing", 1),
+        ("evals_per_epoch", 0),
+    ],
 )
 def test_values_out_of_bounds_are_refused(key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"key '{key}'"):

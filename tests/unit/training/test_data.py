@@ -56,6 +56,28 @@ def test_sorting_by_length_keeps_each_rows_target() -> None:
     assert dataset.targets.tolist() == [30, 20, 10]
 
 
+def test_a_width_pads_short_batches_and_cuts_no_row() -> None:
+    assert pad_rows(make_rows(1, 3), 9, width=5)["input_ids"].tolist() == [[1, 9, 9, 9, 9], [1, 2, 3, 9, 9]]
+    assert pad_rows(make_rows(1, 3), 9, width=2)["input_ids"].shape == (2, 3)
+
+
+def test_labels_of_several_heads_and_a_teachers_probabilities_reach_the_batch() -> None:
+    soft = np.array([[0.25, 0.75], [np.nan, np.nan]])
+    dataset = TokenDataset(make_rows(1, 2), np.array([[1, -100], [0, 1]]), soft).sorted_by_length()
+    batch = PadCollator(0, ["input_ids"])([dataset[0], dataset[1]])
+    assert batch["labels"].tolist() == [[0, 1], [1, -100]]
+    assert batch["soft"][1].tolist() == [0.25, 0.75]
+    assert bool(batch["soft"][0].isnan().all())
+
+
+def test_without_buckets_lengths_do_not_matter() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, 203)
+    order = list(EpochSampler(lengths, 4, seed=0, bucketed=False))
+    assert sorted(order) == list(range(203))
+    assert order == list(EpochSampler(lengths[::-1], 4, seed=0, bucketed=False))
+    assert np.mean([np.ptp(lengths[order[at : at + 4]]) for at in range(0, 203, 4)]) > 50
+
+
 @given(LENGTHS, st.integers(1, 8), st.integers(0, 5), st.integers(0, 5))
 def test_an_epochs_order_is_a_permutation_fixed_by_seed_and_epoch(
     lengths: np.ndarray, batch_size: int, seed: int, epoch: int
