@@ -113,6 +113,27 @@ class SelectConfig(Settings):
     )
 
 
+class MlflowConfig(Settings):
+    """Where MLflow keeps a copy of every finished run."""
+
+    uri: str | None = Field(
+        default=None,
+        description="Server or store, such as sqlite:///runs/mlflow.db; null: the variable MLFLOW_TRACKING_URI.",
+    )
+    experiment: str = Field(default="demur", min_length=1, description="The experiment that runs are put into.")
+    artifacts: str | None = Field(
+        default=None,
+        description="Where a new experiment keeps files; null: beside a local store, else its choice.",
+    )
+    models: bool = Field(default=True, description="Also copy the saved models.")
+
+
+class TrackingConfig(Settings):
+    """Where finished runs are also told of; the run folder stays the truth."""
+
+    mlflow: MlflowConfig | None = Field(default=None, description="MLflow; null: none, {} takes the defaults.")
+
+
 class ExperimentConfig(Settings):
     """One experiment. The defaults run on the starter corpus and need no file."""
 
@@ -162,6 +183,7 @@ class ExperimentConfig(Settings):
     )
     draws: int = Field(default=1000, ge=0, le=100_000, description="Bootstrap draws of every interval.")
     level: float = Field(default=0.95, gt=0.5, lt=1, description="Level of every interval.")
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Copies of finished runs.")
     report: bool = Field(default=True, description="Draw figures and write report.html.")
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from demur.experiment._plan import Cell
 from demur.experiment._prepare import LEFT_OUT, TaskData, prepare_tasks
 from demur.experiment._record import RunRecord
 from demur.experiment._select import check_select, select_winner
+from demur.experiment._track import track_run
 from demur.models import library_versions
 from demur.paths import write_text
 from demur.tasks import Task, load_task
@@ -135,6 +136,7 @@ def _run(config: ExperimentConfig, folder: RunFolder, tasks: list[Task], progres
     if config.report:
         progress.say("drawing figures and writing the report")
         _report(folder, progress.say)
+    track_run(config, folder, results, progress.say)
     return ExperimentResult(folder.root, results)
 
 
