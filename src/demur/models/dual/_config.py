@@ -14,7 +14,9 @@ class DualConfig(TokenLimits):
     """One pre-trained encoder with a linear layer for each of several tasks, fine-tuned together."""
 
     model: str = Field(
-        default=DEFAULT_MODEL, min_length=1, description="Embedded model, local folder, or name on the hub."
+        default=DEFAULT_MODEL,
+        min_length=1,
+        description="Embedded model, short name (roberta, deberta_v3, ...), local folder, or name on the hub.",
     )
     tasks: tuple[str, ...] = Field(
         default=(),

@@ -45,6 +45,12 @@ class DualClassifier(BaseClassifier[DualConfig]):
     family: ClassVar[str] = "dual"
     config_type = DualConfig
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"minilm_dual": {"model": "embedded:minilm"}}
+    search_space: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "train.learning_rate": {"low": 1e-5, "high": 2e-4, "log": True},
+        "train.epochs": {"low": 2, "high": 6, "int": True},
+        "train.batch_size": {"choices": [8, 16, 32]},
+        "balance_tasks": {"choices": [True, False]},
+    }
     wants_valid: ClassVar[bool] = True
     wants_companions: ClassVar[bool] = True
 
