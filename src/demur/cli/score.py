@@ -20,6 +20,10 @@ def score(
     runtime: Annotated[
         str, typer.Option(help="auto, native, onnx, onnx-fp32; auto: ONNX where the model was exported.")
     ] = "auto",
+    threshold: Annotated[
+        str | None, typer.Option(help="Add TASK_flagged: threat score above an operating point, such as fpr_1.")
+    ] = None,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Add TASK_unsure: one label is not enough.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Judge every row of a file, of any size, and write it back with labels and probabilities.
@@ -37,7 +41,9 @@ def score(
 
     if runtime not in ("auto", "native", "onnx", "onnx-fp32"):
         raise ConfigError(f"--runtime takes auto, native, onnx or onnx-fp32, not '{runtime}'")
-    options = ScoreOptions(parse_columns(column), batch_rows, fresh, cast("Literal['auto', 'native']", runtime))
+    options = ScoreOptions(
+        parse_columns(column), batch_rows, fresh, cast("Literal['auto', 'native']", runtime), threshold, unsure
+    )
     console = Console(stderr=True)
     bar = Progress(
         SpinnerColumn(),

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from demur import __version__
 from demur.data import Quarantine, Records, iter_records
 from demur.errors import DataError, UnreadableFileError, translate_os_error
-from demur.models._base import BaseClassifier
+from demur.models._base import BaseClassifier, Predictions
 from demur.models._load import Runtime
 from demur.models._saved import load_chosen
 from demur.models._score_columns import Layout, read_columns
@@ -34,6 +36,10 @@ class ScoreOptions:
     """Start over instead of going on with an interrupted result."""
     runtime: Literal["auto"] | Runtime = "auto"
     """What runs the model; ``auto`` takes its ONNX export where it has one."""
+    threshold: str | None = None
+    """An operating point of every model, such as ``fpr_1``: adds a column of what it flags."""
+    unsure: bool = False
+    """Add a column of what every model is unsure of."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class ScoreSummary:
     out: Path
     quarantine: Path
     labels: dict[str, dict[str, int]]
-    """Task to label to number of rows."""
+    """Task to label to number of rows; ``<task>_flagged`` and ``<task>_unsure`` too, where asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -62,6 +68,8 @@ def score_file(
     tell: Callable[[int, float], None] | None = None,
 ) -> ScoreSummary:
     """Judge every row of a file and write it back with ``<task>_label`` and ``<task>_p_<label>`` columns.
+
+    ``<task>_flagged`` and ``<task>_unsure`` stand after them where the options ask for them.
 
     Parameters
     ----------
@@ -78,6 +86,8 @@ def score_file(
     ------
     DataError
         The file cannot be read, or lacks a text the model reads.
+    UsageError
+        A model has no operating point of the name asked for, or no abstention.
     ArtifactError
         The model cannot be loaded.
     StorageError
@@ -88,18 +98,20 @@ def score_file(
     out = Path(out) if out is not None else default_out(file)
     facts = _check_paths(file, out)
     classifiers = load_chosen(Path(model), options.runtime)
-    layout = Layout(file, read_columns(file), options.columns, tuple(new_columns(classifiers)))
+    for classifier in classifiers:
+        _check_verdicts(classifier, options)
+    layout = Layout(file, read_columns(file), options.columns, tuple(new_columns(classifiers, options)))
     layout.check(classifiers)
     started = time.perf_counter()
     key: list[Any] = [__version__, facts, [one.fingerprint for one in classifiers], dict(options.columns)]
-    key += [options.batch_rows, options.runtime]
+    key += [options.batch_rows, options.runtime, options.threshold, options.unsure]
     parts = Parts(out, hash_value(key), fresh=options.fresh)
     resumed = parts.rows
     quarantine = _new_quarantine(out)
     with quarantine:
         batches = iter_records(file, columns=options.columns, quarantine=quarantine, batch_rows=options.batch_rows)
         for batch in _remaining(batches, resumed):
-            columns, counts = judge_batch(batch, classifiers)
+            columns, counts = judge_batch(batch, classifiers, options)
             parts.add(layout.restore(batch.frame, columns), len(batch), counts)
             if tell is not None:
                 tell(parts.rows, (parts.rows - resumed) / max(time.perf_counter() - started, 1e-9))
@@ -116,19 +128,21 @@ def score_file(
     )
 
 
-def new_columns(classifiers: Sequence[BaseClassifier[Any]]) -> list[str]:
-    """The columns that judging adds: ``<task>_label``, and ``<task>_p_<label>`` for every label."""
+def new_columns(classifiers: Sequence[BaseClassifier[Any]], options: ScoreOptions | None = None) -> list[str]:
+    """The columns that judging adds: ``<task>_label``, ``<task>_p_<label>`` for every label, and verdicts."""
+    verdicts = _verdicts(options or ScoreOptions())
     return [
         f"{one.task.name}_{rest}"
         for one in classifiers
-        for rest in ("label", *(f"p_{label}" for label in one.task.labels))
+        for rest in ("label", *(f"p_{label}" for label in one.task.labels), *verdicts)
     ]
 
 
 def judge_batch(
-    batch: Records, classifiers: Sequence[BaseClassifier[Any]]
+    batch: Records, classifiers: Sequence[BaseClassifier[Any]], options: ScoreOptions | None = None
 ) -> tuple[list[pl.Series], dict[str, Counter[str]]]:
-    """The new columns of a batch, and how often each label of each task was given."""
+    """The new columns of a batch, and how often each label of each task, and each verdict, was given."""
+    options = options or ScoreOptions()
     columns: list[pl.Series] = []
     counts: dict[str, Counter[str]] = {}
     for classifier in classifiers:
@@ -136,7 +150,29 @@ def judge_batch(
         counts[classifier.task.name] = Counter(predictions.labels)
         columns.append(pl.Series(predictions.labels, dtype=pl.String))
         columns += [pl.Series(column).round(6) for column in predictions.probabilities.T]
-    return [one.alias(name) for one, name in zip(columns, new_columns(classifiers), strict=True)], counts
+        for name, verdict in _verdicts(options).items():
+            values = verdict(predictions)
+            counts[f"{classifier.task.name}_{name}"] = Counter("yes" if value else "no" for value in values)
+            columns.append(pl.Series(values, dtype=pl.Boolean))
+    return [one.alias(name) for one, name in zip(columns, new_columns(classifiers, options), strict=True)], counts
+
+
+def _verdicts(options: ScoreOptions) -> dict[str, Callable[[Predictions], NDArray[np.bool_]]]:
+    """The further columns asked for, by the end of their name."""
+    found: dict[str, Callable[[Predictions], NDArray[np.bool_]]] = {}
+    threshold = options.threshold
+    if threshold is not None:
+        found["flagged"] = lambda predictions: predictions.flagged(threshold)
+    if options.unsure:
+        found["unsure"] = lambda predictions: predictions.unsure
+    return found
+
+
+def _check_verdicts(classifier: BaseClassifier[Any], options: ScoreOptions) -> None:
+    """Refuse at once, and not after the first batch, what a model has no threshold for."""
+    nothing = np.empty((0, len(classifier.task.labels)))
+    for verdict in _verdicts(options).values():
+        verdict(Predictions(classifier.task, [], nothing, classifier.operating, classifier.conformal))
 
 
 def default_out(file: Path) -> Path:

@@ -103,3 +103,9 @@ def test_an_unknown_runtime_is_answered_with_the_known(demur, file, model):
     outcome = demur("score", file, "-m", model, "--runtime", "onx")
     assert outcome.code == 2
     assert "--runtime takes auto, native, onnx or onnx-fp32, not 'onx'" in outcome.err
+
+
+def test_an_operating_point_that_a_model_lacks_is_one_sentence(demur, file, model):
+    outcome = demur("score", file, "-m", model, "--threshold", "fpr_77")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "has no operating point" in outcome.err

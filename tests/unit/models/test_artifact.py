@@ -3,15 +3,13 @@
 import errno
 import json
 import shutil
-from copy import copy
 
 import numpy as np
 import pytest
 
 import demur
 from demur.errors import ArtifactError, RegistryError, StorageError, UsageError
-from demur.metrics import Bootstrap
-from demur.models import Calibration, ReadyConfig, library_versions, make_ready, read_manifest
+from demur.models import Calibration, library_versions, read_manifest
 from demur.models._artifact import FORMAT, MANIFEST, add_folder, probe_records, save_classifier
 from demur.models.classical import ClassicalClassifier
 from demur.paths import hash_file
@@ -262,17 +260,6 @@ def test_an_added_folder_is_hashed_and_checked(saved, tmp_path):
     (saved / "onnx" / "extra.bin").write_text("third")
     with pytest.raises(ArtifactError, match=r"the file 'onnx/extra\.bin' .* was altered"):
         demur.load(saved)
-
-
-@pytest.fixture
-def ready(fitted, labelled, tasks, tmp_path):
-    """A saved classifier that was made ready, its folder, and the classifier."""
-    classifier = copy(fitted("tfidf_logreg", tasks["refusal"]))
-    rows = labelled(tasks["refusal"], n=150)
-    config = ReadyConfig(calibration="isotonic", false_positive_rates=(0.1,), alpha=0.2)
-    make_ready(classifier, rows, config, intervals=Bootstrap(draws=20))
-    classifier.save(tmp_path / "ready")
-    return tmp_path / "ready", classifier
 
 
 def test_what_makes_a_classifier_ready_travels_with_it(ready, labelled, tasks):

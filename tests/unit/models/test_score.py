@@ -16,6 +16,7 @@ from demur.errors import (
     MissingColumnError,
     StorageError,
     UnreadableFileError,
+    UsageError,
 )
 from demur.models import ScoreOptions, score_file
 from demur.models._score import default_out
@@ -419,3 +420,41 @@ def test_odd_texts_are_judged_and_come_out_again(tmp_path, saved):
 def test_lone_surrogates_do_not_stop_it(tmp_path, rules):
     (tmp_path / "in.jsonl").write_text('{"response": "a \\ud800 b"}\n{"response": "c"}\n')
     assert score_file(tmp_path / "in.jsonl", rules).rows == 2
+
+
+def test_verdicts_asked_for_are_columns_and_counted(ready, tmp_path):
+    folder, classifier = ready
+    file = write(tmp_path / "in.jsonl", make())
+    done = score_file(file, folder, options=ScoreOptions(batch_rows=4, threshold="fpr_10", unsure=True))
+    found, expected = pl.read_ndjson(done.out), classifier.predict(make())
+    assert found.columns[-2:] == ["refusal_flagged", "refusal_unsure"]
+    assert found["refusal_flagged"].to_list() == expected.flagged("fpr_10").tolist()
+    assert found["refusal_unsure"].to_list() == expected.unsure.tolist()
+    assert done.labels["refusal_unsure"].get("yes", 0) == expected.unsure.sum()
+    assert sum(done.labels["refusal_flagged"].values()) == 10
+
+
+def test_a_point_that_a_model_lacks_is_refused_before_any_row_is_judged(ready, saved, tmp_path):
+    file = write(tmp_path / "in.jsonl", make())
+    with pytest.raises(UsageError, match="has no operating points"):
+        score_file(file, saved, options=ScoreOptions(threshold="fpr_1"))
+    with pytest.raises(UsageError, match=r"no operating point 'fpr_1' \(it has: fpr_10, fpr_0.1\)"):
+        score_file(file, ready[0], options=ScoreOptions(threshold="fpr_1"))
+    with pytest.raises(UsageError, match="'fpr_0.1' has no threshold: a false-positive rate of 0.1 % takes"):
+        score_file(file, ready[0], options=ScoreOptions(threshold="fpr_0.1"))
+    with pytest.raises(UsageError, match="has no abstention"):
+        score_file(file, saved, options=ScoreOptions(unsure=True))
+    assert not list(tmp_path.glob("*.scored*"))
+
+
+def test_parts_with_other_verdicts_are_not_taken_up(ready, tmp_path):
+    folder, _ = ready
+    file, out = write(tmp_path / "in.jsonl", make()), tmp_path / "out.jsonl"
+
+    def stop(rows, rate):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_file(file, folder, out, SMALL, stop)
+    done = score_file(file, folder, out, ScoreOptions(batch_rows=4, unsure=True))
+    assert (done.resumed_rows, pl.read_ndjson(out)["refusal_unsure"].null_count()) == (0, 0)
