@@ -22,7 +22,6 @@ from demur.training import (
     TokenRows,
     TrainResult,
     TrainSetup,
-    make_multi_loss,
     multi_task_score,
     seeded,
     train_classifier,
@@ -43,6 +42,7 @@ def encode_records(records: Records, encoder: RowEncoder, fields: Sequence[str])
 def fit_dual(classifier: DualClassifier, train: Records, valid: Records | None) -> TrainResult:
     """Build the classifier's module and train it on its own rows and its companions'; sets what goes with it."""
     from demur.models.dual._module import build_module
+    from demur.training import make_multi_loss
 
     config = classifier.config
     parts, watched = divide_parts(classifier, train, valid)
