@@ -69,6 +69,16 @@ def parse_settings(model: type[S], values: Mapping[str, Any], where: str = "the 
         raise ConfigError(f"{where}: {said}", key=key) from None
 
 
+def merge_values(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with those of ``over`` laid on top; mappings are merged, anything else is replaced."""
+    merged = dict(values)
+    for key, value in over.items():
+        below = merged.get(key)
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge_values(below, value) if nested else value  # type: ignore[arg-type]
+    return merged
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read one YAML or JSON file into a mapping, with ``${VAR}`` filled from the environment.
 

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
-from demur.config import Settings, expand_variables, overlay_environment, parse_settings, read_mapping
+from demur.config import (
+    Settings,
+    expand_variables,
+    merge_values,
+    overlay_environment,
+    parse_settings,
+    read_mapping,
+)
 from demur.errors import ConfigError
 
 KEYS = st.text("abcdefgh_", min_size=1, max_size=8)
@@ -242,3 +249,10 @@ def test_a_variable_that_is_not_yaml_is_named(monkeypatch):
 def test_the_overlay_reads_the_environment_at_the_call(monkeypatch):
     monkeypatch.setitem(os.environ, "DEMUR_SEED", "7")
     assert overlay_environment({}, Outer) == {"seed": 7}
+
+
+def test_values_laid_over_others_replace_what_they_name_and_keep_the_rest():
+    below = {"train": {"rate": 1, "epochs": 4}, "names": [1, 2], "c": {"d": 1}}
+    over = {"train": {"epochs": 2}, "names": [3], "c": None}
+    assert merge_values(below, over) == {"train": {"rate": 1, "epochs": 2}, "names": [3], "c": None}
+    assert below["train"]["epochs"] == 4

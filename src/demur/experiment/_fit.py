@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.config import merge_values, parse_settings
 from demur.data import Split, SplitConfig, split_records
 from demur.errors import DataError
 from demur.experiment._companions import gather_companions
@@ -122,14 +123,12 @@ def resolve_spec(spec: ModelSpec) -> tuple[type[BaseClassifier[Any]], Any]:
     RegistryError, ConfigError
         The preset, family or a setting is unknown.
     """
-    from demur.config import parse_settings
-
     if spec.preset is not None:
         family, base = find_preset(spec.preset)
     else:
         assert spec.family is not None
         family, base = CLASSIFIERS.get(spec.family), {}
-    return family, parse_settings(family.config_type, base | spec.settings, f"models: '{spec.name}'")
+    return family, parse_settings(family.config_type, merge_values(base, spec.settings), f"models: '{spec.name}'")
 
 
 def fit_classifier(classifier: BaseClassifier[Any], job: FitJob, rows: Rows) -> BaseClassifier[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from demur.config import overlay_environment, parse_settings, read_mapping
+from demur.config import merge_values, overlay_environment, parse_settings, read_mapping
 from demur.experiment._config import ExperimentConfig
 from demur.experiment._key import PATH_SETTINGS
 
@@ -31,7 +31,7 @@ def load_experiment(source: str | Path | None = None, overrides: dict[str, Any] 
         path = Path(source)
         values, where = read_mapping(path), str(path)
         values = _resolve_paths(values, path.parent)
-    values = _merge(overlay_environment(values, ExperimentConfig), overrides or {})
+    values = merge_values(overlay_environment(values, ExperimentConfig), overrides or {})
     return parse_settings(ExperimentConfig, values, where)
 
 
@@ -54,14 +54,6 @@ def explain_config(source: str | Path | None = None) -> list[tuple[str, Any, str
         return [(".".join(path), value, origin)]
 
     return walk(resolved, ())
-
-
-def _merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _holds(values: Any, path: tuple[str, ...]) -> bool:

@@ -143,3 +143,9 @@ def test_settings_that_were_chosen_before_are_taken_without_a_search(small_recor
     spec = ModelSpec(name="x", preset="tfidf_nb", search={"space": {"min_df": {"choices": [1, 2]}}})
     fitted = fit_job(replace(job(small_records), spec=spec, params={"min_df": 2}))
     assert (fitted.classifier.config.min_df, fitted.search) == (2, None)
+
+
+def test_nested_settings_keep_the_rest_of_the_preset():
+    spec = ModelSpec(name="x", preset="neural_transformer", settings={"train": {"epochs": 2}})
+    _, settings = resolve_spec(spec)
+    assert (settings.train.epochs, settings.train.learning_rate) == (2, 1e-3)
