@@ -18,6 +18,7 @@ from demur.tasks import Task
 
 _FIRST_STAGE, _CLEAR = 999, 0.03
 """Swaps for every pair; where the p-value is then above the second number, more would not change what is said."""
+_ROOM, _MOST_SWAPS = 4, 50_000
 _CHUNK_CELLS = 4_000_000
 _OF_PROBABILITIES = ("roc_auc", "pr_auc", "ece", "recall_at_fpr_1", "recall_at_fpr_0_1")
 
@@ -38,7 +39,8 @@ def swap_p_values(
     pairs
         The pairs to test.
     config
-        Figures, seed and the number of swaps; pairs far from significant get a tenth of them.
+        Figures, seed and the least number of swaps. Pairs far from significant get a tenth of them; where there
+        are very many pairs, the others get more, or correction would leave none significant.
 
     Returns
     -------
@@ -60,14 +62,20 @@ def swap_p_values(
     found = counts.exceed(pairs, stage, generator)  # (pairs, metrics)
     p_values = (1 + found) / (1 + stage)
     close: list[int] = np.flatnonzero((p_values <= _CLEAR).any(axis=1)).tolist()
-    more = config.permutations - stage
+    swaps = _swaps_for(len(pairs), config)
+    more = swaps - stage
     if more > 0 and close:
         found[close] += counts.exceed([pairs[place] for place in close], more, generator)
-        p_values[close] = (1 + found[close]) / (1 + config.permutations)
+        p_values[close] = (1 + found[close]) / (1 + swaps)
     return {
         pair: dict(zip(metrics, map(float, values), strict=True))
         for pair, values in zip(pairs, p_values, strict=True)
     }
+
+
+def _swaps_for(pairs: int, config: AnalysisConfig) -> int:
+    """Swaps enough for the smallest p-value to stay below alpha once it is multiplied by the number of pairs."""
+    return max(config.permutations, min(round(_ROOM * pairs / config.alpha), _MOST_SWAPS))
 
 
 class _Counts:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from demur.report._table import TIMING_COLUMNS as TIMING_COLUMNS
     from demur.report._table import write_results_csv as write_results_csv
     from demur.report._terminal import print_league as print_league
+    from demur.report._terminal_pairs import print_comparison as print_comparison
     from demur.report.figures import Picture as Picture
     from demur.report.figures import draw_figures as draw_figures
 
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "RunView": "_run",
         "TIMING_COLUMNS": "_table",
         "draw_figures": "figures",
+        "print_comparison": "_terminal_pairs",
         "print_league": "_terminal",
         "write_report": "_html",
         "write_results_csv": "_table",

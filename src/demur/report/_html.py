@@ -15,10 +15,13 @@ from typing import Any
 
 from demur.errors import require
 from demur.paths import write_text
+from demur.report import _readiness as readiness
 from demur.report import _sections as sections
+from demur.report import _statistics as statistics
 from demur.report import _story as story
+from demur.report import _training as training
 from demur.report import _words as words
-from demur.report._compare import differences, worst_mistakes
+from demur.report._compare import METRICS, Difference, differences, worst_mistakes
 from demur.report._run import RunView
 from demur.report._views import TaskView
 from demur.report.figures import Picture, draw_figures, read_pictures
@@ -69,6 +72,7 @@ def write_report(run_folder: Path | str, pictures: Sequence[Picture] | None = No
         "number": words.number,
         "signed": words.signed,
         "interval": words.interval,
+        "chance": words.chance,
         "count": words.count,
         "duration": words.duration,
         "metric_name": words.metric_name,
@@ -94,6 +98,7 @@ def _context(run: RunView, pictures: Sequence[Picture]) -> dict[str, Any]:
             "models": len({model.name for task in run.tasks for model in task.models}),
         },
         "level": run.level_words,
+        "alpha": f"{1 - run.level:g}",
         "draws": run.draws,
         "seed": run.seed,
         "method": _method(run),
@@ -128,12 +133,42 @@ def _task(run: RunView, task: TaskView, pictures: Sequence[Picture]) -> dict[str
         "folds": sections.fold_tables(task),
         "costs": sections.cost_rows(task),
         "classes": sections.class_table(task),
-        "differences": list(zip(found[::2], found[1::2], strict=True)),
+        "differences": _named_rivals(task, found),
         "pictures": [_picture(picture) for picture in pictures if picture.path.is_file()],
         "mistakes": worst_mistakes(task, rows) if usable and rows is not None else None,
         "wrong": int((rows.called != rows.y).sum()) if usable and rows is not None else None,
         "judged": len(rows) if usable and rows is not None else None,
+    } | _tests(run, task, found)
+
+
+def _tests(run: RunView, task: TaskView, found: Sequence[Difference]) -> dict[str, Any]:
+    """What the statistics, the training and the saved models add to a task's part of the page."""
+    return {
+        "against": statistics.against_all(run, task, found),
+        "detectable": statistics.detectable_sentences(run, task),
+        "balance": statistics.balance_rows(run, task),
+        "told": statistics.told_source(run, task),
+        "baselines": statistics.baseline_table(run, task),
+        "spreads": training.spread_rows(task),
+        "searches": training.search_rows(task),
+        "weights": training.weight_rows(run, task),
+        "lost_fits": training.lost_fits(task),
+        "calibration": readiness.calibration_rows(task),
+        "operating": readiness.operating_rows(task),
+        "abstention": readiness.abstention_rows(task),
+        "diversity": readiness.diversity_blocks(task),
     }
+
+
+def _named_rivals(task: TaskView, found: Sequence[Difference]) -> list[tuple[Difference, ...]]:
+    """Score and macro-F1 against the rules and the runner-up under each protocol, as pairs."""
+    rivals = [model.name for model in (task.rules, task.runner_up) if model]
+    rows: dict[tuple[str, str], list[Difference]] = {}
+    for one in found:
+        if one.other in rivals:
+            rows.setdefault((one.other, one.protocol), []).append(one)
+    ordered = sorted(rows, key=lambda key: rivals.index(key[0]))
+    return [tuple(rows[key]) for key in ordered if len(rows[key]) == len(METRICS)]
 
 
 def _picture(picture: Picture) -> dict[str, Any]:

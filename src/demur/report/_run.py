@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from demur.errors import RunError
-from demur.analysis import Predicted, read_predicted
+from demur.analysis import Predicted, analyse_task, read_predicted, read_results, run_settings
+from demur.errors import DemurError
 from demur.report._views import ModelView, TaskView, finite
 
 
@@ -31,6 +31,7 @@ class RunView:
         self.problems: list[str] = []
         """What could not be read, in words; filled while reading."""
         self._predictions: dict[tuple[str, str, str], Predicted | None] = {}
+        self._statistics: dict[str, Mapping[str, Any]] = {}
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -41,19 +42,7 @@ class RunView:
         RunError
             There is none, or it is damaged; finish the run with ``demur run``.
         """
-        path = self.folder / "experiment_results.json"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except OSError:
-            raise RunError(
-                f"{self.folder} holds no experiment_results.json; give a run folder that 'demur run' finished, "
-                "or run it again to finish it"
-            ) from None
-        except ValueError as error:
-            raise RunError(f"{path} is damaged ({error}); run 'demur run' on the folder again") from None
-        if not isinstance(found, dict):
-            raise RunError(f"{path} holds no mapping; run 'demur run' on the folder again")
-        return found
+        return read_results(self.folder)
 
     @cached_property
     def run(self) -> dict[str, Any] | None:
@@ -102,6 +91,36 @@ class RunView:
             found = self.predictions(task.name, model.name, task.main_protocol)
             if found is not None and len(found) and found.proba.shape[1] == len(task.labels):
                 yield model, found
+
+    def statistics(self, task: TaskView) -> Mapping[str, Any]:
+        """The task's tests between models, as :func:`demur.analysis.analyse_task` gives them.
+
+        Those of the run where it kept them, else the same from its predictions; empty where there are none.
+        """
+        stored = task.raw.get("statistics")
+        if isinstance(stored, Mapping):
+            return stored
+        if task.name not in self._statistics:
+            self._statistics[task.name] = self._analyse(task)
+        return self._statistics[task.name]
+
+    def _analyse(self, task: TaskView) -> Mapping[str, Any]:
+        def load(model: str, protocol: str) -> Predicted | None:
+            return self.predictions(task.name, model, protocol)
+
+        try:
+            return analyse_task(task.definition, None, task.raw, load, run_settings(self.folder))
+        except DemurError as error:
+            self.problems.append(f"the models of {task.name} could not be compared ({error})")
+            return {}
+
+    def curve(self, task: str, model: str) -> dict[str, Any] | None:
+        """A model's learning curve; None where none was kept."""
+        return self._read_mapping(f"curves/{task}/{model}.json")
+
+    def trajectory(self, task: str, model: str) -> dict[str, Any] | None:
+        """How adaptive class weights moved while a model learnt; None where they were not on."""
+        return self._read_mapping(f"curves/{task}/alpha_trajectory_{model}.json")
 
     @property
     def draws(self) -> int:

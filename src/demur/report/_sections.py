@@ -53,7 +53,8 @@ class Row:
     note: str = ""
     is_winner: bool = False
     failure: str | None = None
-    """Why there are no figures, where a model failed."""
+    """Why there are no figures, where a model failed or was skipped."""
+    status: str = "ok"
     thresholds: tuple[str, ...] = ()
     """The thresholds it misses."""
 
@@ -220,6 +221,7 @@ def _row(task: TaskView, model: ModelView, cells: list[Estimate]) -> Row:
         note="keyword baseline" if model.is_rules else model.family,
         is_winner=model.name == task.raw.get("winner"),
         failure=None if model.is_ok else model.reason or "no reason was recorded",
+        status=model.status,
         thresholds=tuple(model.failed_thresholds),
     )
 

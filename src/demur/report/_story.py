@@ -86,9 +86,9 @@ def cautions(run: RunView, task: TaskView, found: Sequence[Difference]) -> list[
         "blind" in w for w in task.warnings
     ):
         said.append("There is no blind set for this task, so nothing here tests it on data from elsewhere.")
-    said += [_sentence(text) for text in task.warnings]
+    said += [_sentence(str(text)) for text in (*run.statistics(task).get("warnings", ()), *task.warnings)]
     said += [
-        f"{model.name} failed and is not compared: {_stop(model.reason or 'no reason recorded')}"
+        f"{model.name} {_ending(model)} and is not compared: {_stop(model.reason or 'no reason recorded')}"
         for model in task.failed
     ]
     said.append(
@@ -96,6 +96,10 @@ def cautions(run: RunView, task: TaskView, found: Sequence[Difference]) -> list[
         "them was not measured in this run."
     )
     return list(dict.fromkeys(said))
+
+
+def _ending(model: ModelView) -> str:
+    return "was skipped" if model.status == "skipped" else "failed"
 
 
 def _is_starter(run: RunView) -> bool:
@@ -135,7 +139,8 @@ def _unproven_leads(task: TaskView, winner: ModelView, found: Sequence[Differenc
         below = gap.difference.value is not None and gap.difference.value < 0
         verdict = "scores below the keyword rules" if below else "is not shown to be better than the keyword rules"
         said.append(
-            f"It {verdict}: the difference in security score is {words.with_interval(gap.difference, sign=True)}."
+            f"It {verdict}: the difference in security score is "
+            f"{words.with_interval(gap.difference, sign=True)}{_corrected(gap)}."
         )
     runner = task.runner_up
     gap = _gap(found, runner, task.main_protocol)
@@ -154,9 +159,16 @@ def _unproven_leads(task: TaskView, winner: ModelView, found: Sequence[Differenc
     elif not gap.is_shown:
         said.append(
             f"It is not shown to be better than {runner.name}: the difference is "
-            f"{words.with_interval(gap.difference, sign=True)}."
+            f"{words.with_interval(gap.difference, sign=True)}{_corrected(gap)}."
         )
     return said
+
+
+def _corrected(gap: Difference) -> str:
+    """The p-value over all pairs, where it alone says that nothing is shown."""
+    if gap.p is None or gap.verdict != "not beyond many tests":
+        return ""
+    return f", and p = {words.chance(gap.p)} once it is adjusted over all pairs of models"
 
 
 def _falls(winner: ModelView) -> list[str]:

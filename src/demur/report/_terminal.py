@@ -105,7 +105,9 @@ def _notes(task: TaskView) -> list[Text]:
     lines = [Text(_winner_sentence(task), style="bold" if task.winner else "yellow")]
     for model in task.models:
         if not model.is_ok:
-            lines.append(Text(f"  {model.name} failed: {model.reason or 'no reason was recorded'}", style="red"))
+            style = "yellow" if model.status == "skipped" else "red"
+            reason = model.reason or "no reason was recorded"
+            lines.append(Text(f"  {model.name} {model.status}: {reason}", style=style))
         elif model.failed_thresholds:
             lines.append(Text(f"  {model.name} misses: {'; '.join(model.failed_thresholds)}", style="yellow"))
     return lines

@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from demur.analysis._predicted import Predicted, read_predicted
+from demur.analysis import Predicted, align, predictions_of, read_predicted
+from demur.analysis._predicted import sort_rows
 
 
 @pytest.fixture
@@ -75,3 +76,54 @@ def test_a_class_without_a_column_is_refused(save, frame):
 def test_a_missing_column_is_named_in_one_line(save, frame):
     with pytest.raises(ValueError, match=r"^[^\n]*id[^\n]*$"):
         read_predicted(save(frame.drop("id")))
+
+
+def predicted(ids, called=None):
+    called = np.zeros(len(ids), dtype=int) if called is None else np.array(called)
+    return Predicted(list(ids), np.zeros(len(ids), dtype=int), np.eye(2)[called], {})
+
+
+def test_equal_rows_are_left_as_they_are():
+    a, b = predicted("abc"), predicted("abc")
+    assert align(a, b) == (a, b)
+
+
+def test_rows_are_matched_by_id_and_the_others_left_out():
+    a, b = predicted("abcd", called=[0, 1, 0, 1]), predicted("dxb", called=[0, 0, 1])
+    left, right = align(a, b)
+    assert left.ids == right.ids == ["b", "d"]
+    np.testing.assert_array_equal(left.called, [1, 1])
+    np.testing.assert_array_equal(right.called, [1, 0])
+
+
+def test_a_repeated_id_is_matched_once_for_each_repeat():
+    left, right = align(predicted("aab"), predicted("aba", called=[0, 0, 1]))
+    assert left.ids == right.ids == ["a", "a", "b"]
+    np.testing.assert_array_equal(right.called, [0, 1, 0])
+
+
+def test_models_without_a_common_row_share_nothing():
+    assert len(align(predicted("ab"), predicted("cd"))[0]) == 0
+
+
+def test_rows_are_sorted_by_id_and_repeats_keep_their_order():
+    found = sort_rows(predicted("bab", called=[0, 1, 1]))
+    assert found.ids == ["a", "b", "b"]
+    np.testing.assert_array_equal(found.called, [1, 0, 1])
+    assert sort_rows(found) is found
+
+
+def test_a_loader_reads_each_file_once(tmp_path, frame):
+    path = tmp_path / "predictions" / "refusal" / "rules" / "test.parquet"
+    path.parent.mkdir(parents=True)
+    frame.write_parquet(path)
+    load = predictions_of(tmp_path, "refusal")
+    assert load("rules", "test") is load("rules", "test")
+    assert load("rules", "cv") is None
+
+
+def test_a_file_that_cannot_be_read_counts_as_none(tmp_path):
+    path = tmp_path / "predictions" / "refusal" / "rules" / "test.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PAR1 and no end")
+    assert predictions_of(tmp_path, "refusal")("rules", "test") is None

@@ -41,7 +41,7 @@ def test_a_run_of_one_model_has_nothing_to_compare(run_of):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match="holds no experiment_results[.]json; give a run folder"):
+    with pytest.raises(RunError, match=r"holds no experiment_results\.json; give a run folder"):
         compare_run(tmp_path)
 
 

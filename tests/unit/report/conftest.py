@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from demur.analysis import AnalysisConfig, analyse_task, predictions_of
 from demur.metrics import evaluate
 from demur.tasks import BUILT_IN, Task
 
@@ -170,13 +171,121 @@ def make_task(
     why = f"highest custom_score, {figure['value']:.3f}, n={figure['n']}, of {len(good)} models on validation rows"
     warnings = [] if has_blind else ["the blind set has no row of this task: f1_external is null"]
     dumped = task.model_dump(mode="json")
-    return {
+    entry = {
         "task": dumped,
         "data": data,
         "winner": best["model"],
         "why": why,
         "warnings": warnings,
         "models": found,
+    }
+    tests = AnalysisConfig(draws=draws, permutations=199, seed=7)
+    entry["statistics"] = analyse_task(task, None, entry, predictions_of(folder, task.name), tests)
+    for model in good:
+        add_training(folder, task, model)
+    return entry
+
+
+def add_training(folder: Path, task: Task, model: dict[str, Any]) -> None:
+    """What an experiment adds to a model that learnt by epochs or was tuned, and the files beside it."""
+    figure = {"values": [0.5, 0.54, 0.52], "mean": 0.52, "std": 0.02}
+    if model["family"] in ("classical", "embedding"):
+        model["search"] = SEARCH | {"params": dict(model["best_params"]) or {"C": 2.0}}
+        model["ready"] = ready(task)
+    if model["family"] == "ensemble":
+        model["diversity"] = DIVERSITY
+    if model["family"] not in ("transformer", "neural"):
+        return
+    metrics = {"custom_score": figure, "f1_macro": figure}
+    model["seeds"] = {"seeds": [7, 8, 9], "n": 3, "saved": 7, "evaluations": {"test": metrics}}
+    curves = folder / "curves" / task.name
+    curves.mkdir(parents=True, exist_ok=True)
+    history = [
+        {
+            "epoch": e,
+            "step": 10 * e,
+            "loss": 1.1 / e,
+            "valid_loss": 0.8 + 0.05 * (e - 3) ** 2,
+            "score": 0.6 - 0.02 * (e - 4) ** 2,
+        }
+        for e in range(1, 7)
+    ]
+    curve = {"task": task.name, "model": model["model"], "best_epoch": 4, "epochs": 6, "history": history}
+    (curves / f"{model['model']}.json").write_text(json.dumps(curve), encoding="utf-8")
+    ones = dict.fromkeys(task.labels, 1.0)
+    last = task.labels[-1]
+    changes = [
+        {
+            "step": 20 + 10 * n,
+            "class": last,
+            "from": 1 + 0.1 * n,
+            "to": 1.1 + 0.1 * n,
+            "metric": "recall_c1",
+            "value": 0.7,
+        }
+        for n in range(3)
+    ]
+    moved = {
+        "task": task.name,
+        "initial": ones,
+        "final_alpha": ones | {last: 1.3},
+        "changes": changes,
+        "evaluations": 6,
+    }
+    (curves / f"alpha_trajectory_{model['model']}.json").write_text(json.dumps(moved), encoding="utf-8")
+
+
+SEARCH = {
+    "method": "tpe",
+    "metric": "custom_score",
+    "nested": True,
+    "trials": 40,
+    "pruned": 12,
+    "seconds": 75.0,
+    "score": 0.71,
+    "default_score": 0.66,
+}
+DIVERSITY = {
+    "members": [
+        {"name": "tfidf_logreg", "weight": 0.6, "score": 0.7},
+        {"name": "rules", "weight": 0.4, "score": 0.5},
+    ],
+    "pairs": [{"a": "tfidf_logreg", "b": "rules", "agreement": 0.81, "kappa": 0.6, "q": None}],
+    "n": 240,
+    "oracle": 0.93,
+}
+
+
+def ready(task: Task) -> dict[str, Any]:
+    """What calibration and operating points look like in the results."""
+
+    def figure(value: float) -> dict[str, Any]:
+        return {"value": value, "low": value - 0.02, "high": value + 0.03, "n": 240, "reason": None}
+
+    bounds = {"threshold": 0.83, "false_positive_rate": 0.008, "recall": 0.61}
+    point = {"name": "fpr_1", "rate": 0.01, "negatives": 130, "positives": 110, "reason": None, "warning": None}
+    for name, value in bounds.items():
+        point |= {name: value, f"{name}_low": value * 0.8, f"{name}_high": value * 1.1}
+    return {
+        "rows": 240,
+        "calibration": {
+            "method": "platt",
+            "reason": "lowest log loss",
+            "rows": 96,
+            "ece_before": figure(0.09),
+            "ece_after": figure(0.04),
+            "log_loss_before": 0.61,
+            "log_loss_after": 0.52,
+        },
+        "operating": [point, {"name": "fpr_0.1", "rate": 0.001, "reason": "too few rows that are no threat"}],
+        "conformal": {
+            "method": "lac",
+            "alpha": 0.05,
+            "coverage": figure(0.951),
+            "unsure": figure(0.12),
+            "wrong_when_sure": figure(0.03),
+            "guarantee": "at most 5 % of new rows are answered wrongly and surely, on average",
+        },
     }
 
 

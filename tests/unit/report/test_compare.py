@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from demur.analysis import Predicted
 from demur.metrics import Estimate
-from demur.report._compare import Difference, differences, paired_difference, worst_mistakes
-from demur.analysis import Predicted, align
+from demur.report._compare import Difference, differences, facing, worst_mistakes
 
 
 def predicted(ids, called=None, y=None, confidence=0.8):
@@ -35,9 +37,20 @@ def test_a_verdict_needs_the_whole_interval_on_one_side(bounds, verdict):
     assert found.is_shown == (verdict == "better")
 
 
-def test_the_winner_is_compared_with_rules_and_runner_up_on_every_protocol(run, refusal):
+def test_a_verdict_needs_a_small_adjusted_p_value_too():
+    assert replace(difference(0.1, 0.05, 0.2), p=0.02).verdict == "better"
+    corrected = replace(difference(0.1, 0.05, 0.2), p=0.2)
+    assert (corrected.verdict, corrected.is_shown) == ("not beyond many tests", False)
+    assert replace(difference(0.1, -0.05, 0.2), p=0.02).verdict == "no difference shown"
+
+
+def find(found, other, protocol="test", metric="f1_macro"):
+    return next(one for one in found if (one.other, one.protocol, one.metric) == (other, protocol, metric))
+
+
+def test_the_winner_is_compared_with_every_other_on_every_protocol(run, refusal):
     found = differences(run, refusal)
-    assert {one.other for one in found} == {"rules", refusal.runner_up.name}
+    assert {one.other for one in found} == {m.name for m in refusal.usable} - {refusal.winner.name}
     assert {one.protocol for one in found} == {"test", "leave_one_model_out", "leave_one_source_out", "blind"}
     assert {one.metric for one in found} == {"custom_score", "f1_macro"}
 
@@ -47,20 +60,45 @@ def test_rows_that_chose_the_winner_do_not_compare_it(run, refusal):
 
 
 def test_a_difference_is_that_of_the_figures_in_the_results(run, refusal):
-    found = paired_difference(run, refusal, refusal.winner, refusal.rules, "test", "f1_macro")
+    found = find(differences(run, refusal), "rules")
     expected = refusal.winner.metric("f1_macro").value - refusal.rules.metric("f1_macro").value
-    assert found.difference.value == pytest.approx(expected)
+    assert found.difference.value == pytest.approx(expected, abs=1e-5)
     assert found.difference.low < found.difference.value < found.difference.high
-    assert found.difference.n == 150
+    assert (found.difference.n, found.winner) == (150, refusal.winner.name)
+    assert 0 < found.p <= 1
 
 
-def test_equal_seeds_give_equal_intervals(run, refusal):
-    pair = [paired_difference(run, refusal, refusal.winner, refusal.rules, "test", "f1_macro") for _ in range(2)]
-    assert pair[0] == pair[1]
+def test_a_run_without_statistics_is_tested_from_its_predictions(small_run, edit):
+    from demur.report import RunView
+
+    stored = RunView(small_run)
+    before = find(differences(stored, stored.tasks[0]), "rules")
+    view = RunView(edit(small_run, lambda results: results["tasks"]["jailbreak"].pop("statistics")))
+    after = find(differences(view, view.tasks[0]), "rules")
+    assert after.difference == before.difference
+    assert after.p is not None
+    assert view.statistics(view.tasks[0]) is view.statistics(view.tasks[0])
 
 
-def test_without_predictions_there_is_no_difference(run, refusal):
-    assert paired_difference(run, refusal, refusal.winner, refusal.failed[0], "test", "f1_macro") is None
+def test_a_pair_can_be_read_from_either_side():
+    figures = {
+        "a": 0.8,
+        "b": 0.6,
+        "difference": 0.2,
+        "low": -0.1,
+        "high": 0.3,
+        "share_a_better": 0.9,
+        "p_holm": 0.04,
+    }
+    pair = {"a": "x", "b": "y", "n": 9, "metrics": {"f1_macro": figures}, "mcnemar": {"only_a": 5, "only_b": 2}}
+    turned = facing(pair, "y")
+    one = turned["metrics"]["f1_macro"]
+    assert (turned["a"], turned["b"], turned["mcnemar"]) == ("y", "x", {"only_a": 2, "only_b": 5})
+    assert (one["difference"], one["low"], one["high"], one["p_holm"]) == (-0.2, -0.3, 0.1, 0.04)
+    assert one["share_a_better"] == pytest.approx(0.1)
+    assert facing(turned, "x")["metrics"]["f1_macro"]["difference"] == 0.2
+    assert facing(pair, "x") == pair
+    assert facing(pair, "z") == pair
 
 
 def test_without_a_winner_there_is_nothing_to_compare(small_run, edit):
@@ -69,29 +107,6 @@ def test_without_a_winner_there_is_nothing_to_compare(small_run, edit):
     edit(small_run, lambda results: results["tasks"]["jailbreak"].update(winner=None))
     view = RunView(small_run)
     assert differences(view, view.tasks[0]) == []
-
-
-def test_equal_rows_are_left_as_they_are():
-    a, b = predicted("abc"), predicted("abc")
-    assert align(a, b) == (a, b)
-
-
-def test_rows_are_matched_by_id_and_the_others_left_out():
-    a, b = predicted("abcd", called=[0, 1, 0, 1]), predicted("dxb", called=[0, 0, 1])
-    left, right = align(a, b)
-    assert left.ids == right.ids == ["b", "d"]
-    np.testing.assert_array_equal(left.called, [1, 1])
-    np.testing.assert_array_equal(right.called, [1, 0])
-
-
-def test_a_repeated_id_is_matched_once_for_each_repeat():
-    left, right = align(predicted("aab"), predicted("aba", called=[0, 0, 1]))
-    assert left.ids == right.ids == ["a", "a", "b"]
-    np.testing.assert_array_equal(right.called, [0, 1, 0])
-
-
-def test_models_without_a_common_row_share_nothing():
-    assert len(align(predicted("ab"), predicted("cd"))[0]) == 0
 
 
 def test_the_surest_errors_come_first_and_right_rows_not_at_all(small_run):

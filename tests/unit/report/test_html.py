@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from demur.errors import RunError
-from demur.report import draw_figures, write_report
+from demur.report import RunView, draw_figures, write_report
 from demur.report.figures import Picture, read_pictures
 
 VOID = {"meta", "img", "wbr", "col", "br"}
@@ -212,12 +212,13 @@ def test_a_missing_part_leaves_its_sections_out(small_run, part):
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     page = render(small_run)
     assert "League: test split" in page.words
-    assert ("Paired differences" in page.words) == (part == "run.json")
+    assert ("Where it is wrong and sure" in page.words) == (part == "run.json")
 
 
 def test_a_damaged_file_is_named_on_the_page(small_run):
-    (small_run / "predictions/jailbreak/rules/test.parquet").write_bytes(b"no parquet")
-    assert "predictions/jailbreak/rules/test.parquet could not be read" in render(small_run).words
+    winner = RunView(small_run).tasks[0].winner.name
+    (small_run / f"predictions/jailbreak/{winner}/test.parquet").write_bytes(b"no parquet")
+    assert f"predictions/jailbreak/{winner}/test.parquet could not be read" in render(small_run).words
 
 
 def test_a_run_without_tasks_is_still_a_page(small_run, edit):
@@ -283,3 +284,69 @@ def test_long_names_may_be_broken_and_stay_escaped(small_run, edit):
 def test_equal_runs_give_equal_pages(run_folder, drawn):
     pages = [write_report(run_folder, drawn).read_bytes() for _ in range(2)]
     assert pages[0] == pages[1]
+
+
+def test_the_winner_stands_against_every_other_model(page):
+    assert "p is adjusted over all 10 pairs of models (Holm)" in page.words
+    assert (
+        "“Better” is said only where the whole interval lies above zero and the adjusted p is below 0.05."
+        in page.words
+    )
+    assert "The smallest difference that these rows would show four times in five" in page.words
+
+
+def test_training_and_readiness_have_their_sections(page):
+    for heading in ("What tuning found", "Adaptive class weights", "Calibration", "Operating points"):
+        assert heading in page.words
+    assert "0.520 ± 0.020 (n = 3)" in page.words
+    assert "too few rows that are no threat" in page.words
+    assert "at most 5 % of new rows are answered wrongly and surely" in page.words
+
+
+def test_parts_a_run_has_not_are_left_out(small_run, edit):
+    def strip(results):
+        task = results["tasks"]["jailbreak"]
+        task["statistics"] = {}
+        for model in task["models"]:
+            for key in ("seeds", "search", "ready", "best_params"):
+                model.pop(key, None)
+
+    shutil.rmtree(small_run / "curves")
+    words = render(edit(small_run, strip)).words
+    for heading in (
+        "Is the winner really better?",
+        "Could the source explain the score?",
+        "From fold to fold",
+        "What tuning found",
+        "Operating points",
+        "Members of",
+    ):
+        assert heading not in words
+    assert "League: test split" in words
+
+
+def test_a_skipped_model_has_a_row_with_its_reason(small_run, edit):
+    def skip(results):
+        broken = results["tasks"]["jailbreak"]["models"][-1]
+        broken |= {"status": "skipped", "reason": "the hub cannot be reached"}
+
+    words = render(edit(small_run, skip)).words
+    assert "skipped: the hub cannot be reached" in words
+    assert "broken_model was skipped and is not compared: the hub cannot be reached." in words
+
+
+def test_warnings_of_the_statistics_are_said_once(small_run, edit):
+    text = "labels depend strongly on the source"
+
+    def warn(results):
+        task = results["tasks"]["jailbreak"]
+        task["warnings"].append(text)
+        task["statistics"]["warnings"] = [text]
+
+    assert render(edit(small_run, warn)).words.count("Labels depend strongly on the source.") == 1
+
+
+def test_fits_that_were_left_out_are_named(small_run, edit):
+    lost = {"protocol": "cv", "fold": "2", "status": "skipped", "reason": "one class only"}
+    page = render(edit(small_run, lambda results: results["tasks"]["jailbreak"].update(protocols=[lost])))
+    assert "grouped cross-validation, 2: left out, one class only" in page.words

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -199,3 +200,18 @@ def test_warnings_of_the_run_and_of_the_figures_are_passed_on(plain_run):
 def test_without_a_winner_only_what_holds_anyway_is_said(plain_run):
     said = story.cautions(plain_run, task_of(winner=None), [])
     assert not any(text.startswith("Its") or "better" in text for text in said)
+
+
+def test_a_lead_that_many_tests_take_back_says_so(plain_run, good_task):
+    found = [replace(gap("next", 0.1, 0.01, 0.19), p=0.3)]
+    said = story.cautions(plain_run, good_task, found)
+    assert (
+        "It is not shown to be better than next: the difference is +0.100 [+0.010, +0.190], and p = 0.30 once it "
+        "is adjusted over all pairs of models."
+    ) in said
+
+
+def test_a_skipped_model_is_not_called_failed(plain_run):
+    skipped = model("hub") | {"status": "skipped", "reason": "no hub is reachable"}
+    task = task_of(model("win", test=evaluation(0.9)), skipped)
+    assert "hub was skipped and is not compared: no hub is reachable." in story.cautions(plain_run, task, [])

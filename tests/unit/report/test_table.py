@@ -194,3 +194,50 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="writing"):
         write_results_csv(tmp_path / "file" / "results.csv", {})
+
+
+def test_every_model_has_the_winners_lead_with_adjusted_p_values(rows, refusal):
+    by_model = {row["model"]: row for row in rows if row["task"] == "refusal"}
+    winner, rules = by_model[refusal.winner.name], by_model["rules"]
+    gap = float(winner["custom_score"]) - float(rules["custom_score"])
+    assert float(rules["winner_ahead_custom_score"]) == pytest.approx(gap, abs=1e-5)
+    low, high = (float(rules[f"winner_ahead_custom_score_{end}"]) for end in ("low", "high"))
+    assert low < gap < high
+    assert 0 < float(rules["winner_ahead_f1_macro_p_holm"]) <= 1
+    assert 0 < float(rules["winner_mcnemar_p_holm"]) <= 1
+    assert winner["winner_ahead_custom_score"] == ""
+    assert by_model["broken_model"]["winner_ahead_custom_score"] == ""
+
+
+def test_tests_over_folds_come_from_cross_validation(run, tmp_path):
+    results = json.loads(json.dumps(run.results))
+    protocols = results["tasks"]["refusal"]["statistics"]["protocols"]
+    protocols["cv"] = json.loads(json.dumps(protocols["blind"]))
+    for pair in protocols["cv"]["pairs"]:
+        pair["metrics"]["f1_macro"]["t_p_holm"] = 0.25
+    write_results_csv(tmp_path / "results.csv", results)
+    row = next(row for row in read(tmp_path / "results.csv") if row["model"] == "rules")
+    assert row["winner_ahead_f1_macro_folds_p_holm"] == "0.25"
+
+
+def test_spread_over_folds_and_seeds_has_columns(write):
+    spread = {"mean": 0.5, "std": 0.1, "n": 4}
+    seeds = {"evaluations": {"test": {"custom_score": {"values": [0.4, 0.6], "mean": 0.5, "std": 0.14}}}}
+    cv = evaluation(f1_macro=0.5) | {"over_folds": {"f1_macro": spread}}
+    (row,) = write({"model": "a", "status": "ok", "evaluations": {"cv": cv}, "seeds": seeds})
+    assert [row[f"folds_f1_macro_{end}"] for end in ("mean", "std", "count")] == ["0.5", "0.1", "4"]
+    assert [row[f"seeds_custom_score_{end}"] for end in ("mean", "std", "count")] == ["0.5", "0.14", "2"]
+    assert row["seeds_f1_macro_mean"] == ""
+
+
+def test_the_last_class_weights_are_read_from_the_trajectory_beside_the_table(write, tmp_path):
+    folder = tmp_path / "curves" / "t"
+    folder.mkdir(parents=True)
+    moved = {"final_alpha": {"no": 1.0, "yes": 1.4}, "changes": []}
+    (folder / "alpha_trajectory_a.json").write_text(json.dumps(moved))
+    assert write({"model": "a"})[0]["final_alpha"] == '{"no": 1.0, "yes": 1.4}'
+
+
+def test_a_skipped_model_has_its_status_and_reason(write):
+    (row,) = write({"model": "a", "status": "skipped", "reason": "the hub cannot be reached"})
+    assert (row["status"], row["reason"]) == ("skipped", "the hub cannot be reached")

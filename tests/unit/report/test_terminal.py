@@ -93,5 +93,10 @@ def test_long_names_keep_both_ends_in_a_narrow_terminal(show):
     assert "end " in row
 
 
+def test_a_skipped_model_is_said_with_its_reason(show):
+    text = show(one_model(status="skipped", reason="no hub is reachable"), width=120)
+    assert "m skipped: no hub is reachable" in text
+
+
 def test_no_task_prints_nothing(show):
     assert show({}) == ""

@@ -96,3 +96,11 @@ def test_shortening_never_exceeds_the_limit_and_keeps_both_ends(text, limit):
 )
 def test_lists_read_as_sentences(items, text):
     assert words.join_words(items) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.00004, "< 0.001"), (0.0312, "0.031"), (0.25, "0.25"), (1.0, "1.00"), (None, "—"), (float("nan"), "—")],
+)
+def test_p_values_are_short(value, shown):
+    assert words.chance(value) == shown

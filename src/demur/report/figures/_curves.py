@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.analysis import Predicted
 from demur.metrics import average_precision, reliability_curve, roc_auc
 from demur.report import _words as words
-from demur.analysis import Predicted
 from demur.report._run import RunView
 from demur.report._views import ModelView, TaskView
 from demur.report.figures import _style as style

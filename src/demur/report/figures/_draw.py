@@ -9,7 +9,7 @@ from typing import Any
 
 from demur.report._run import RunView
 from demur.report._views import TaskView
-from demur.report.figures import _comparison, _confusion, _curves, _features, _slices
+from demur.report.figures import _comparison, _confusion, _curves, _features, _ranks, _slices, _training
 from demur.report.figures._drawing import Drawing
 from demur.report.figures._picture import Picture, write_index
 from demur.report.figures._style import save_figure, styled
@@ -25,6 +25,8 @@ class _Kind:
 
 KINDS = (
     _Kind("model_comparison", _comparison.draw_models),
+    _Kind("pairs", _ranks.draw_pairs),
+    _Kind("critical_difference", _ranks.draw_ranks),
     _Kind("generalisation", _comparison.draw_protocols),
     _Kind("confusion_matrices", _confusion.draw_confusion),
     _Kind("per_class_f1", _comparison.draw_classes),
@@ -35,6 +37,8 @@ KINDS = (
     _Kind("slices_by_answerer", _slices.draw_answerers),
     _Kind("feature_importance", _features.draw_features),
     _Kind("latency_vs_score", _comparison.draw_latency),
+    _Kind("learning_curves", _training.draw_learning),
+    _Kind("alpha_trajectory", _training.draw_weights),
 )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from demur.analysis import Predicted
 from demur.metrics import Estimate, evaluate
 from demur.report import _words as words
-from demur.analysis import Predicted
 from demur.report._run import RunView
 from demur.report._views import ModelView, TaskView, has_interval
 from demur.report.figures import _style as style

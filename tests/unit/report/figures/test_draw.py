@@ -119,7 +119,11 @@ def test_without_predictions_only_pictures_of_results_are_drawn(small_run):
     shutil.rmtree(small_run / "predictions")
     kinds = {picture.kind for picture in draw_figures(small_run)}
     assert kinds == {
+        "alpha_trajectory",
+        "critical_difference",
+        "learning_curves",
         "model_comparison",
+        "pairs",
         "generalisation",
         "per_class_f1",
         "feature_importance",

@@ -1,0 +1,131 @@
+"""What a model brings beyond a label: calibration, thresholds for a false-positive rate, abstention, members."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from demur.metrics import Estimate
+from demur.report import _words as words
+from demur.report._views import ModelView, TaskView, finite, parse_estimate
+
+
+def _ready(task: TaskView, key: str) -> Iterator[tuple[ModelView, Any]]:
+    for model in task.ranked():
+        ready = model.raw.get("ready")
+        if isinstance(ready, Mapping) and ready.get(key):
+            yield model, ready[key]
+
+
+def calibration_rows(task: TaskView) -> list[dict[str, Any]]:
+    """How each model's probabilities were calibrated, and their error before and after."""
+    return [
+        {
+            "model": model,
+            "method": str(found.get("method") or "none"),
+            "reason": str(found.get("reason") or ""),
+            "rows": found.get("rows"),
+            "before": parse_estimate(found.get("ece_before")),
+            "after": parse_estimate(found.get("ece_after")),
+            "loss": tuple(parse_estimate(found.get(f"log_loss_{when}")).value for when in ("before", "after")),
+        }
+        for model, found in _ready(task, "calibration")
+        if isinstance(found, Mapping)
+    ]
+
+
+def operating_rows(task: TaskView) -> list[dict[str, Any]]:
+    """Thresholds of each model for the false-positive rates asked for, with what they let through."""
+    return [
+        {
+            "model": model,
+            "name": str(point.get("name")),
+            "rate": _share(point.get("rate")),
+            "threshold": _bounded(point, "threshold"),
+            "false_positives": _bounded(point, "false_positive_rate"),
+            "recall": _bounded(point, "recall"),
+            "negatives": point.get("negatives"),
+            "note": str(_bounded(point, "threshold").reason or point.get("reason") or point.get("warning") or ""),
+        }
+        for model, points in _ready(task, "operating")
+        for point in (points if isinstance(points, list) else ())
+    ]
+
+
+def abstention_rows(task: TaskView) -> list[dict[str, Any]]:
+    """How often each model says that it is unsure, and what that guarantees."""
+    return [
+        {
+            "model": model,
+            "method": str(found.get("method") or words.MISSING),
+            "alpha": _share(found.get("alpha")),
+            "coverage": parse_estimate(found.get("coverage")),
+            "unsure": parse_estimate(found.get("unsure")),
+            "wrong": parse_estimate(found.get("wrong_when_sure")),
+            "note": str(found.get("reason") or found.get("guarantee") or ""),
+        }
+        for model, found in _ready(task, "conformal")
+        if isinstance(found, Mapping)
+    ]
+
+
+def diversity_blocks(task: TaskView) -> list[dict[str, Any]]:
+    """Members of each ensemble, how alike pairs of them answer, and any other figure of their diversity."""
+    blocks = []
+    for model in task.usable:
+        found = model.raw.get("diversity")
+        if not isinstance(found, Mapping) or not found:
+            continue
+        members = [one for one in found.get("members") or () if isinstance(one, Mapping)]
+        pairs = [one for one in found.get("pairs") or () if isinstance(one, Mapping)]
+        blocks.append(
+            {
+                "model": model,
+                "members": _table(members),
+                "pairs": _table(pairs),
+                "figures": [
+                    (_title(key), _cell(value))
+                    for key, value in found.items()
+                    if isinstance(value, int | float | str) and not isinstance(value, bool)
+                ],
+            }
+        )
+    return blocks
+
+
+def _table(given: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    rows = [{name: _plain(value) for name, value in row.items()} for row in given]
+    names = list(dict.fromkeys(name for row in rows for name in row if not isinstance(row[name], Mapping | list)))
+    if not rows or not names:
+        return None
+    cells = [[(_cell(row.get(name)), finite(row.get(name)) is not None) for name in names] for row in rows]
+    return {"columns": [_title(name) for name in names], "rows": cells}
+
+
+def _plain(value: Any) -> Any:
+    """The figure of an estimate; anything else as it is."""
+    return value.get("value") if isinstance(value, Mapping) and "value" in value else value
+
+
+def _title(name: str) -> str:
+    shown = name.replace("_", " ")
+    return shown[:1].upper() + shown[1:]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return words.MISSING if value is None else str(value)
+    return words.count(value) if isinstance(value, int) else words.number(value)
+
+
+def _share(value: Any) -> str:
+    found = finite(value)
+    return words.MISSING if found is None else f"{100 * found:g} %"
+
+
+def _bounded(point: Mapping[str, Any], name: str) -> Estimate:
+    if isinstance(point.get(name), Mapping):
+        return parse_estimate(point[name])
+    return Estimate(
+        finite(point.get(name)), finite(point.get(f"{name}_low")), finite(point.get(f"{name}_high")), 0
+    )

@@ -1,0 +1,58 @@
+import pytest
+
+from demur.report import RunView
+from demur.report import _readiness as readiness
+
+
+def test_calibration_is_shown_before_and_after(refusal):
+    rows = readiness.calibration_rows(refusal)
+    assert {row["model"].family for row in rows} == {"classical", "embedding"}
+    assert (rows[0]["method"], rows[0]["before"].value, rows[0]["after"].value) == ("platt", 0.09, 0.04)
+    assert rows[0]["loss"] == (0.61, 0.52)
+
+
+def test_a_threshold_has_its_bounds_and_one_that_is_missing_its_reason(refusal):
+    first, second, *_ = readiness.operating_rows(refusal)
+    assert (first["name"], first["rate"]) == ("fpr_1", "1 %")
+    assert first["recall"].low < first["recall"].value < first["recall"].high
+    assert (second["rate"], second["threshold"].value) == ("0.1 %", None)
+    assert second["note"] == "too few rows that are no threat"
+
+
+def test_abstention_says_what_it_guarantees(refusal):
+    row = readiness.abstention_rows(refusal)[0]
+    assert (row["method"], row["alpha"], row["unsure"].value) == ("lac", "5 %", 0.12)
+    assert row["note"].startswith("at most 5 % of new rows")
+
+
+@pytest.mark.parametrize("ready", [None, {}, {"calibration": None, "operating": None, "conformal": None}, 3])
+def test_a_model_without_them_has_no_line(small_run, edit, ready):
+    def change(results):
+        for model in results["tasks"]["jailbreak"]["models"]:
+            model["ready"] = ready
+
+    task = RunView(edit(small_run, change)).tasks[0]
+    assert readiness.calibration_rows(task) == []
+    assert readiness.operating_rows(task) == []
+    assert readiness.abstention_rows(task) == []
+
+
+def test_what_could_not_be_made_keeps_its_reason(small_run, edit):
+    def change(results):
+        ready = {"calibration": {"method": None, "reason": "few rows"}, "conformal": {"reason": "one class"}}
+        for model in results["tasks"]["jailbreak"]["models"]:
+            model["ready"] = ready
+
+    task = RunView(edit(small_run, change)).tasks[0]
+    row = readiness.calibration_rows(task)[0]
+    assert (row["method"], row["reason"], row["before"].value) == ("none", "few rows", None)
+    assert readiness.abstention_rows(task)[0]["note"] == "one class"
+
+
+def test_members_of_an_ensemble_and_their_pairs_are_tables(many_folder):
+    (block,) = readiness.diversity_blocks(RunView(many_folder).tasks[0])
+    assert block["model"].name == "stack_of_everything"
+    assert block["members"]["columns"] == ["Name", "Weight", "Score"]
+    assert block["members"]["rows"][0] == [("tfidf_logreg", False), ("0.600", True), ("0.700", True)]
+    assert block["pairs"]["rows"][0][-1] == ("—", False)
+    assert block["figures"] == [("N", "240"), ("Oracle", "0.930")]
