@@ -9,9 +9,11 @@ import pytest
 from demur.config import parse_settings
 from demur.errors import ConfigError, TrainingError, UsageError
 from demur.experiment import ModelSpec
+from demur.experiment._cell import run_cell
 from demur.experiment._search import check_search, name_fit, pick_method, search_settings
 from demur.experiment._search_config import SearchConfig
 from demur.experiment._search_space import resolve_space
+from demur.models.classical import ClassicalClassifier
 from demur.tasks import JAILBREAK, REFUSAL
 
 GRID = {"space": {"shift": [0.1, 0.4, 0.9]}}
@@ -217,3 +219,26 @@ def test_a_metric_must_be_one_of_every_task_of_the_model(bench):
     check_search(
         parse_settings(ModelSpec, values | {"search": None}), noisy.Noisy, noisy.NoisyConfig(), [JAILBREAK]
     )
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_in_a_whole_cell_no_fit_for_a_fold_sees_its_test_rows(cell, monkeypatch, nested):
+    fits, real = {}, ClassicalClassifier._fit
+
+    def spying(self, train, *others):
+        fits.setdefault(steps[-1], []).append(set(train.texts("id")))
+        return real(self, train, *others)
+
+    monkeypatch.setattr(ClassicalClassifier, "_fit", spying)
+    steps = []
+    values = {"preset": "tfidf_nb", "search": {"space": {"smoothing": [0.1, 1]}, "folds": 2, "nested": nested}}
+    one = cell(values, validation={"cv": 2, "leave_one_out": ["model"]})
+    result = run_cell(one, steps.append)
+    assert result["status"] == "ok"
+    ids = np.array(one.data.records.texts("id"))
+    splits = [one.data.main, *(split for splits in one.protocols().values() for split in splits)]
+    assert len(splits) == len(fits) == 5
+    for number, (split, seen) in enumerate(zip(splits, fits.values(), strict=True)):
+        assert len(seen) == (5 if nested or not number else 1)
+        assert not set.union(*seen) & set(ids[split.test])
+    assert result["search"]["nested"] is nested
