@@ -64,6 +64,10 @@ class ClassLoss(nn.Module):
         self.register_buffer("weights", torch.tensor(np.asarray(weights), dtype=torch.float32))
         self.label_smoothing = label_smoothing
 
+    def extra_repr(self) -> str:
+        """What distinguishes it from another of its kind."""
+        return f"weights={self.weights.tolist()}, label_smoothing={self.label_smoothing}"
+
     def set_weights(self, weights: ArrayLike) -> None:
         """Overwrite the class weights ``(k,)`` in place."""
         with torch.no_grad():
@@ -123,6 +127,10 @@ class FocalLoss(ClassLoss):
         super().__init__(weights, label_smoothing)
         self.gamma = gamma
 
+    def extra_repr(self) -> str:
+        """What distinguishes it from another of its kind."""
+        return f"{super().extra_repr()}, gamma={self.gamma}"
+
     def row_losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The focal loss of each row, ``(n,)``."""
         logs = logits.log_softmax(dim=-1)
@@ -155,6 +163,10 @@ class MultiTaskLoss(nn.Module):
         self._names = tuple(losses)
         self._losses = nn.ModuleList(losses.values())
         self.shares = dict.fromkeys(losses, 1.0) | dict(shares or {})
+
+    def extra_repr(self) -> str:
+        """What distinguishes it from another of its kind."""
+        return f"shares={self.shares}"
 
     def class_losses(self) -> Mapping[str, ClassLoss]:
         """The loss of each head."""
@@ -208,6 +220,10 @@ class DistillationLoss(nn.Module):
         self.hard = hard
         self.temperature = temperature
         self.hard_share = hard_share
+
+    def extra_repr(self) -> str:
+        """What distinguishes it from another of its kind."""
+        return f"temperature={self.temperature}, hard_share={self.hard_share}"
 
     def class_losses(self) -> Mapping[str, ClassLoss]:
         """The loss of the labels."""

@@ -145,9 +145,9 @@ def train_classifier(
     judged = valid.sorted_by_length() if valid is not None and len(valid) and setup.score is not None else None
     _check_rows(train, judged, config, setup)
     setup = _fill_setup(setup, train, config)
-    settings = {"config": config.model_dump(mode="json"), "seed": seed, "rates": dict(setup.rates or {})}
-    fingerprint = fingerprint_training(module, train, judged, settings)
     assert setup.loss is not None
+    settings = {"config": config.model_dump(mode="json"), "seed": seed, "rates": dict(setup.rates or {})}
+    fingerprint = fingerprint_training(module, train, judged, settings | {"loss": str(setup.loss)})
     plan = _loop.LoopPlan(config, seed, setup, setup.loss, fingerprint)
     try:
         with (

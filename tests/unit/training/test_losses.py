@@ -183,6 +183,15 @@ def test_rows_without_teacher_or_label_learn_from_the_other() -> None:
     assert value(loss, LOGITS, TARGETS) == pytest.approx(plain_loss(LOGITS, TARGETS, WEIGHTS, 0))
 
 
+def test_losses_that_differ_are_written_differently() -> None:
+    hard = WeightedCrossEntropy(WEIGHTS)
+    losses = [hard, WeightedCrossEntropy(WEIGHTS, 0.1), WeightedCrossEntropy(2 * WEIGHTS)]
+    losses += [FocalLoss(WEIGHTS), FocalLoss(WEIGHTS, 2.0)]
+    others = [DistillationLoss(hard), DistillationLoss(hard, 3.0), DistillationLoss(hard, hard_share=0.1)]
+    others += [MultiTaskLoss({"a": hard}), MultiTaskLoss({"a": hard}, {"a": 2.0})]
+    assert len({str(loss) for loss in [*losses, *others]}) == 10
+
+
 def test_logits_of_heads_come_in_any_of_three_shapes() -> None:
     both, sizes = torch.tensor(np.hstack([LOGITS, LOGITS])), {"a": 3, "b": 3}
     parts = {"b": both[:, 3:], "a": both[:, :3]}

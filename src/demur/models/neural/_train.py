@@ -51,6 +51,8 @@ def fit_neural(
             score=validation_score(task),
             folder=classifier.checkpoint_folder,
             progress=classifier.on_progress,
+            task=task,
+            max_tokens=classifier.config.max_tokens,
         ),
     )
 
