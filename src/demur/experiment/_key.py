@@ -6,7 +6,7 @@ How predictions are judged (draws, level, metrics) is no part of a fit's key; it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -55,14 +55,18 @@ def hash_judging() -> str:
     return hash_value([[path.name, hash_file(path)] for path in sorted(found)])
 
 
-def hash_files(settings: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the files and folders that settings name, such as a list of rules or an encoder."""
-    found = {}
-    for name in PATH_SETTINGS:
-        value = settings.get(name)
-        if isinstance(value, str) and value and (path := Path(value)).exists():
-            files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-            found[name] = hash_value([[str(one.relative_to(path)), hash_file(one)] for one in files])
+def hash_files(settings: Any, within: str = "") -> dict[str, str]:
+    """Hashes of the files and folders that settings name at any depth, such as a list of rules or an encoder."""
+    found: dict[str, str] = {}
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if name in PATH_SETTINGS and isinstance(value, str) and value and (path := Path(value)).exists():
+                found[f"{within}{name}"] = _hash_path(path)
+            else:
+                found |= hash_files(value, f"{within}{name}.")
+    elif isinstance(settings, list | tuple):
+        for number, value in enumerate(settings):
+            found |= hash_files(value, f"{within}{number}.")
     return found
 
 
@@ -70,6 +74,11 @@ def hash_split(split: Split) -> str:
     """Hash of which rows train and which are tested."""
     valid = split.valid.tolist() if split.valid is not None else None
     return hash_value([split.name, split.fold, split.train.tolist(), split.test.tolist(), valid])
+
+
+def _hash_path(path: Path) -> str:
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    return hash_value([[str(one.relative_to(path)), hash_file(one)] for one in files])
 
 
 def _packages(own: Path, models: Path) -> list[Path]:

@@ -106,15 +106,17 @@ def expand_home(path: str) -> str:
         return path
 
 
-def _resolve_settings(model: Any, base: Path) -> Any:
-    """A model whose settings name files that lie beside the configuration, such as a list of rules."""
-    settings = model.get("settings") if isinstance(model, dict) else None
-    if not isinstance(settings, dict):
-        return model
-    named = {
-        key: expand_home(value)
-        for key, value in settings.items()
-        if key in PATH_SETTINGS and isinstance(value, str) and value
-    }
-    found = {key: str(base / value) if (base / value).exists() else value for key, value in named.items()}
-    return model | {"settings": settings | found}
+def _resolve_settings(values: Any, base: Path) -> Any:
+    """Settings, at any depth, that name files beside the configuration, such as a list of rules."""
+    if isinstance(values, list):
+        return [_resolve_settings(value, base) for value in values]
+    if not isinstance(values, dict):
+        return values
+    found = {}
+    for key, value in values.items():
+        if key in PATH_SETTINGS and isinstance(value, str) and value:
+            path = expand_home(value)
+            found[key] = str(base / path) if (base / path).exists() else path
+        else:
+            found[key] = _resolve_settings(value, base)
+    return found

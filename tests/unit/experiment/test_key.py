@@ -82,6 +82,8 @@ def test_files_that_settings_name_count_by_their_contents(tmp_path):
     assert list(before) == ["file"]
     assert hash_files({"file": str(path)}) != before
     assert hash_files({"model": "a/b", "file": None, "encoder": ""}) == {}
+    deep = {"members": [{"settings": {"file": str(path)}}]}
+    assert list(hash_files(deep)) == ["members.0.settings.file"]
 
 
 def test_splits_count_by_their_rows():

@@ -95,3 +95,13 @@ def test_the_home_folder_is_filled_in_wherever_a_file_is_named(tmp_path, monkeyp
 def test_a_home_that_nobody_has_is_left_as_it_is(tmp_path):
     (tmp_path / "c.yaml").write_text("data: ['~nobody-of-this-name/rows.jsonl']\n")
     assert load_experiment(tmp_path / "c.yaml").data[0].path == "~nobody-of-this-name/rows.jsonl"
+
+
+def test_files_are_found_beside_the_configuration_however_deep_they_are_named(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text("")
+    (tmp_path / "c.yaml").write_text(
+        "models: [{preset: vote_soft, settings: {members: [{preset: rules, settings: {file: mine.yaml}}]}}]\n"
+    )
+    monkeypatch.chdir("/")
+    (model,) = load_experiment(tmp_path / "c.yaml").models
+    assert model.settings["members"][0]["settings"]["file"] == str(tmp_path / "mine.yaml")
