@@ -1,4 +1,4 @@
-"""The transformer family: fine-tuning any encoder of transformers."""
+"""The transformer family: fine-tuning any encoder or causal language model of transformers."""
 
 from typing import TYPE_CHECKING
 

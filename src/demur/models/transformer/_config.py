@@ -2,33 +2,95 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from demur.config import Settings
 from demur.models._encoder import DEFAULT_MODEL
 from demur.training import TokenLimits, TrainConfig
 
 
+class LoraSettings(Settings):
+    """Low-rank changes beside the linear layers, which stay as they are (``tuning: lora``)."""
+
+    rank: int = Field(default=16, ge=1, le=1024, description="Rank of a layer's change.")
+    alpha: float = Field(default=32, gt=0, description="The change is scaled by alpha / rank.")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="Dropout before the change.")
+    targets: tuple[str, ...] = Field(
+        default=(), description="Names of the layers to change, such as q_proj; empty: all linear ones."
+    )
+
+
+class DistillSettings(Settings):
+    """A larger classifier whose probabilities on the training rows the small one learns beside the labels."""
+
+    teacher: str | dict[str, Any] = Field(
+        description="A preset, a mapping with preset: or family: and settings:, either trained on the training "
+        "rows first; or the folder of a saved model."
+    )
+    temperature: float = Field(
+        default=2.0, gt=0, le=20, description="Softens both sides' probabilities; 1 leaves them."
+    )
+    weight: float = Field(
+        default=0.5, gt=0, le=1, description="Share of the teacher in the loss; the labels have the rest."
+    )
+    unseen: bool = Field(
+        default=False,
+        description="Assert that a saved teacher learned from no row that is held out here; needed to use one.",
+    )
+
+    @model_validator(mode="after")
+    def _check_teacher(self) -> Self:
+        if isinstance(self.teacher, dict):
+            unknown = sorted(set(self.teacher) - {"preset", "family", "settings"})
+            if unknown or ("preset" in self.teacher) == ("family" in self.teacher):
+                raise ValueError(
+                    "teacher as a mapping has either preset: or family:, and settings:"
+                    + (f"; it has {', '.join(unknown)} besides" if unknown else "")
+                )
+        return self
+
+
 class TransformerConfig(TokenLimits):
-    """A pre-trained encoder with a classification head, fine-tuned together."""
+    """A pre-trained encoder or causal language model with a classification head, fine-tuned together."""
 
     model: str = Field(
-        default=DEFAULT_MODEL, min_length=1, description="Embedded model, local folder, or name on the hub."
+        default=DEFAULT_MODEL,
+        min_length=1,
+        description="Embedded model, short name (roberta, deberta_v3, ...), local folder, GGUF file, or name on "
+        "the hub.",
     )
-    head: Literal["mean", "transformers"] = Field(
+    head: Literal["mean", "cls", "last", "transformers"] = Field(
         default="mean",
-        description="mean: a linear layer over the mean of the tokens; transformers: the architecture's own head, "
-        "so that plain transformers can load the whole saved folder.",
+        description="A linear layer over the mean of the tokens, the first (cls) or the last; transformers: the "
+        "architecture's own head, so that plain transformers can load the whole saved folder.",
     )
+    tuning: Literal["full", "lora", "head"] = Field(
+        default="full",
+        description="What is trained: all weights, low-rank changes and the head, or the head alone.",
+    )
+    lora: LoraSettings = Field(default=LoraSettings(), description="The changes of tuning: lora.")
     fields: tuple[Literal["prompt", "response"], ...] = Field(
         default=(), max_length=2, description="Texts to read; empty: those of the task."
     )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the linear layer of head: mean.")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the linear layer of our heads.")
     freeze_layers: int = Field(
         default=0,
         ge=0,
         description="Leave the embeddings and this many first blocks as they are; 0 trains everything.",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from each block to the one below it; 1 trains all alike.",
+    )
+    distill: DistillSettings | None = Field(default=None, description="A teacher to learn from; null: none.")
+    store: Literal["auto", "whole", "changes"] = Field(
+        default="auto",
+        description="A saved model is whole, or holds what training changed and names its base with a hash; auto: "
+        "changes for a language model tuned by lora or head, else whole.",
     )
     predict_rows: int = Field(default=32, ge=1, description="Most rows a forward pass in prediction.")
     train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
@@ -37,3 +99,14 @@ class TransformerConfig(TokenLimits):
     def limits(self) -> TokenLimits:
         """The part that says how rows are cut."""
         return TokenLimits(**{name: getattr(self, name) for name in TokenLimits.model_fields})
+
+    @model_validator(mode="after")
+    def _check_tuning(self) -> Self:
+        if self.freeze_layers and self.tuning != "full":
+            raise ValueError(
+                f"freeze_layers={self.freeze_layers} is for tuning: full; with tuning: {self.tuning} the model's "
+                "own weights stay as they are already; leave it out"
+            )
+        if self.store == "changes" and self.tuning == "full":
+            raise ValueError("store: changes needs tuning: lora or head, since tuning: full changes every weight")
+        return self

@@ -2,9 +2,9 @@
 
 Imported only inside functions, since it needs torch.
 
-A folder with ``head: transformers`` is what ``AutoModelForSequenceClassification`` saves. With
-``head: mean`` it is what ``AutoModel`` saves (so other tools can use the tuned encoder), with the linear
-layer in ``head.safetensors`` beside it.
+A folder with ``head: transformers`` is what ``AutoModelForSequenceClassification`` saves. With the other heads
+it is what ``AutoModel`` saves (so other tools can use the tuned encoder), with the linear layer in
+``head.safetensors`` beside it. Where only the changes are kept, see ``_changes.py``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from demur.errors import ConfigError
 from demur.models._encoder import load_module, mean_pool
+from demur.models.transformer._causal import is_causal
 from demur.models.transformer._config import TransformerConfig
+from demur.models.transformer._rates import find_blocks
 from demur.tasks import Task
 
 HEAD_FILE = "head.safetensors"
 
 
 class PooledClassifier(nn.Module):
-    """An encoder, the mean of its last hidden states, dropout, and a linear layer.
+    """An encoder, one vector of its last hidden states, dropout, and a linear layer.
 
     Parameters
     ----------
@@ -36,11 +38,14 @@ class PooledClassifier(nn.Module):
         How many logits.
     dropout
         Rate before the linear layer.
+    pooling
+        ``mean`` over the tokens, the first token (``cls``), or the ``last``; padding never counts.
     """
 
-    def __init__(self, encoder: Any, classes: int, dropout: float) -> None:
+    def __init__(self, encoder: Any, classes: int, dropout: float, pooling: str = "mean") -> None:
         super().__init__()
         self.encoder = encoder
+        self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder.config.hidden_size, classes)
         nn.init.normal_(self.classifier.weight, std=0.02)
@@ -62,11 +67,22 @@ class PooledClassifier(nn.Module):
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         hidden = self.encoder(**inputs).last_hidden_state  # (batch, seq, hidden)
-        return {"logits": self.classifier(self.dropout(mean_pool(hidden, attention_mask)))}
+        return {"logits": self.classifier(self.dropout(pool(hidden, attention_mask, self.pooling)))}
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """One vector a row, ``(batch, hidden)``, of ``(batch, seq, hidden)`` padded on the right."""
+    if pooling == "mean":
+        return mean_pool(hidden, mask)
+    if pooling == "cls":
+        return hidden[:, 0]
+    last = (mask.sum(dim=1) - 1).clamp(min=0)  # (batch,)
+    # gather, since indexing with a range of rows would fix their number in an export.
+    return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2])).squeeze(1)
 
 
 def build_module(folder: str | Path, config: TransformerConfig, task: Task) -> nn.Module:
-    """Put a new head on the encoder in a folder, and freeze what the settings say.
+    """Put a new head on the model in a folder, and freeze what the settings say.
 
     Raises
     ------
@@ -74,6 +90,7 @@ def build_module(folder: str | Path, config: TransformerConfig, task: Task) -> n
         The folder holds no such model, or ``freeze_layers`` does not fit it.
     """
     classes = len(task.labels)
+    encoder: Any
     if config.head == "transformers":
         module: nn.Module = load_module(
             AutoModelForSequenceClassification,
@@ -86,14 +103,27 @@ def build_module(folder: str | Path, config: TransformerConfig, task: Task) -> n
         encoder = module.base_model
     else:
         encoder = load_module(AutoModel, folder)
-        module = PooledClassifier(encoder, classes, config.dropout)
+        module = PooledClassifier(encoder, classes, config.dropout, config.head)
+    if is_causal(encoder.config):
+        # Keys and values of earlier calls are for writing on, and would only cost memory here.
+        encoder.config.use_cache = False
+    if config.tuning == "head":
+        encoder.requires_grad_(False)
     freeze(encoder, config.freeze_layers)
     return module
 
 
 def encoder_of(module: nn.Module) -> Any:
-    """The transformers model inside a module of this family."""
+    """The transformers model inside a module of this family, with its own head where that is used."""
     return module.encoder if isinstance(module, PooledClassifier) else module
+
+
+def name_labels(module: nn.Module, task: Task) -> Any:
+    """Write the task's labels into the transformers configuration, and give that."""
+    config = encoder_of(module).config
+    config.id2label = dict(enumerate(task.labels))
+    config.label2id = {label: number for number, label in enumerate(task.labels)}
+    return config
 
 
 def freeze(encoder: Any, count: int) -> None:
@@ -106,16 +136,14 @@ def freeze(encoder: Any, count: int) -> None:
     """
     if count == 0:
         return
-    depth = encoder.config.num_hidden_layers
-    lists = [part for part in encoder.modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
-    if not lists or count > depth:
-        held = f"has {depth} blocks" if lists else "keeps no list of blocks (ALBERT shares one)"
+    blocks, depth = find_blocks(encoder), encoder.config.num_hidden_layers
+    if blocks is None or count > depth:
+        held = f"has {depth} blocks" if blocks else "keeps no list of blocks (ALBERT shares one)"
         raise ConfigError(
             f"freeze_layers is {count}, but the {encoder.config.model_type} model {held}; "
-            f"give 0{f' to {depth}' if lists else ''}",
+            f"give 0{f' to {depth}' if blocks else ''}",
             key="freeze_layers",
         )
-    blocks = lists[0]
     for child in encoder.children():
         if any(part is blocks for part in child.modules()):
             break
@@ -126,10 +154,8 @@ def freeze(encoder: Any, count: int) -> None:
 
 def save_module(module: nn.Module, folder: Path, task: Task) -> None:
     """Write weights and configuration into a folder."""
-    encoder = encoder_of(module)
-    encoder.config.id2label = dict(enumerate(task.labels))
-    encoder.config.label2id = {label: number for number, label in enumerate(task.labels)}
-    encoder.save_pretrained(str(folder))
+    name_labels(module, task)
+    encoder_of(module).save_pretrained(str(folder))
     if isinstance(module, PooledClassifier):
         head = {name: tensor.contiguous().cpu() for name, tensor in module.classifier.state_dict().items()}
         save_file(head, folder / HEAD_FILE)
@@ -140,6 +166,6 @@ def load_saved_module(folder: Path, config: TransformerConfig, task: Task) -> nn
     if config.head == "transformers":
         module: nn.Module = load_module(AutoModelForSequenceClassification, folder)
         return module
-    pooled = PooledClassifier(load_module(AutoModel, folder), len(task.labels), config.dropout)
+    pooled = PooledClassifier(load_module(AutoModel, folder), len(task.labels), config.dropout, config.head)
     pooled.classifier.load_state_dict(load_file(folder / HEAD_FILE))
     return pooled

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demur.data import Records
 from demur.models._encoder import check_length, input_names, load_tokenizer, resolve_model
+from demur.models.transformer._causal import is_causal, mark_texts
+from demur.models.transformer._distill import ask_teacher
 from demur.training import (
     PadCollator,
     RowEncoder,
@@ -22,6 +24,8 @@ from demur.training import (
 )
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from demur.models.transformer._model import TransformerClassifier
 
 
@@ -34,32 +38,71 @@ def fit_transformer(
     classifier: TransformerClassifier, train: Records, targets: NDArray[np.int64], valid: Records | None
 ) -> TrainResult:
     """Build the classifier's module and train it; sets ``module``, ``tokenizer`` and what goes with them."""
-    from demur.models.transformer._module import build_module, encoder_of
-
-    config, task = classifier.config, classifier.task
-    folder = resolve_model(config.model)
-    tokenizer = load_tokenizer(folder)
-    with seeded(classifier.seed):
-        module = build_module(folder, config, task)
-    check_length(encoder_of(module).config, tokenizer.pad_token_id, config.max_tokens)
-    tokenizer.model_max_length = config.max_tokens
-    classifier.attach(module, tokenizer)
-    rows = classifier.row_encoder
-    collator = PadCollator(classifier.pad_id, input_names(encoder_of(module), tokenizer))
+    soft = None
+    if classifier.config.distill is not None:
+        soft = ask_teacher(classifier, train, valid)
+    module, tuner = _prepare(classifier)
+    rows, task = classifier.row_encoder, classifier.task
     judged = None
     if valid is not None and len(valid):
         judged = TokenDataset(encode_records(valid, rows, classifier.fields), valid.targets(task))
-    return train_classifier(
+    result = train_classifier(
         module,
-        TokenDataset(encode_records(train, rows, classifier.fields), targets),
+        TokenDataset(encode_records(train, rows, classifier.fields), targets, soft),
         judged,
-        config.train,
+        classifier.config.train,
         classifier.seed,
-        TrainSetup(
-            classes=len(task.labels),
-            collator=collator,
-            score=validation_score(task),
-            folder=classifier.checkpoint_folder,
-            progress=classifier.on_progress,
-        ),
+        _set_up(classifier, module, targets),
+    )
+    classifier.finish(tuner)
+    return result
+
+
+def _prepare(classifier: TransformerClassifier) -> tuple[nn.Module, Any]:
+    """Build the classifier's module, with adapters where wanted, and attach it with its tokenizer."""
+    from demur.models.transformer._lora import add_lora
+    from demur.models.transformer._module import build_module, encoder_of
+
+    config = classifier.config
+    folder = resolve_model(config.model)
+    tokenizer, tuner = load_tokenizer(folder), None
+    with seeded(classifier.seed):
+        module = build_module(folder, config, classifier.task)
+        encoder = encoder_of(module)
+        if config.tuning == "lora":
+            tuner = add_lora(encoder.base_model, config.lora)
+    check_length(encoder.config, tokenizer.pad_token_id, config.max_tokens)
+    if is_causal(encoder.config):
+        mark_texts(tokenizer)
+        encoder.config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.model_max_length = config.max_tokens
+    classifier.attach(module, tokenizer)
+    return module, tuner
+
+
+def _set_up(classifier: TransformerClassifier, module: nn.Module, targets: NDArray[np.int64]) -> TrainSetup:
+    from demur.models.transformer._module import encoder_of
+    from demur.models.transformer._rates import layer_rates
+    from demur.training import DistillationLoss, make_loss
+
+    config, task = classifier.config, classifier.task
+    loss, rates, encoder = None, None, encoder_of(module)
+    if config.distill is not None:
+        loss = DistillationLoss(
+            make_loss(config.train, targets, len(task.labels), task),
+            temperature=config.distill.temperature,
+            hard_share=1 - config.distill.weight,
+        )
+    if config.layer_decay < 1:
+        rates = layer_rates(module, encoder, config.layer_decay)
+    return TrainSetup(
+        classes=len(task.labels),
+        collator=PadCollator(classifier.pad_id, input_names(encoder, classifier.tokenizer)),
+        score=validation_score(task),
+        folder=classifier.checkpoint_folder,
+        progress=classifier.on_progress,
+        task=task,
+        loss=loss,
+        rates=rates,
+        max_tokens=config.max_tokens,
     )

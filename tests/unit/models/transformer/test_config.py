@@ -7,6 +7,7 @@ import pytest
 from demur.config import parse_settings
 from demur.errors import ConfigError
 from demur.models.transformer import TransformerClassifier, TransformerConfig
+from demur.models.transformer._config import DistillSettings, LoraSettings
 
 
 def test_every_preset_is_a_valid_configuration() -> None:
@@ -31,3 +32,31 @@ def test_settings_survive_json() -> None:
 
 def test_every_field_is_described() -> None:
     assert all(field.description for field in TransformerConfig.model_fields.values())
+
+
+def test_freezing_blocks_goes_with_full_tuning_alone() -> None:
+    with pytest.raises(ConfigError, match=r"freeze_layers=2 is for tuning: full; .*leave it out"):
+        parse_settings(TransformerConfig, {"freeze_layers": 2, "tuning": "lora"})
+
+
+def test_full_tuning_cannot_be_stored_as_changes() -> None:
+    with pytest.raises(ConfigError, match="store: changes needs tuning: lora or head"):
+        parse_settings(TransformerConfig, {"store": "changes"})
+
+
+@pytest.mark.parametrize(
+    ("teacher", "told"),
+    [
+        ({"preset": "a", "family": "b"}, "either preset: or family:"),
+        ({"settings": {}}, "either preset: or family:"),
+        ({"preset": "a", "size": 3}, "it has size besides"),
+    ],
+)
+def test_a_teacher_that_is_described_badly_is_refused(teacher: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_settings(TransformerConfig, {"distill": {"teacher": teacher}})
+
+
+@pytest.mark.parametrize("part", [LoraSettings, DistillSettings])
+def test_every_field_of_a_part_is_described(part: type[LoraSettings]) -> None:
+    assert all(field.description for field in part.model_fields.values())

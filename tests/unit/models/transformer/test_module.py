@@ -79,3 +79,30 @@ def test_a_head_of_another_size_in_the_checkpoint_is_replaced(make_checkpoint: M
     save_module(build_module(make_checkpoint("bert"), config, REFUSAL), tmp_path, REFUSAL)
     smaller: Any = build_module(tmp_path, config, JAILBREAK)
     assert smaller.classifier.out_features == 2
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_pooling_never_sees_padding(pooling: str) -> None:
+    import torch
+
+    from demur.models.transformer._module import pool
+
+    hidden = torch.arange(24.0).reshape(2, 4, 3)
+    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    expected = {
+        "mean": [hidden[0, :2].mean(dim=0), hidden[1].mean(dim=0)],
+        "cls": [hidden[0, 0], hidden[1, 0]],
+        "last": [hidden[0, 1], hidden[1, 3]],
+    }[pooling]
+    assert torch.equal(pool(hidden, mask, pooling), torch.stack(expected))
+
+
+@pytest.mark.parametrize("head", ["mean", "transformers"])
+def test_tuning_the_head_trains_nothing_else(make_checkpoint: Make, head: str) -> None:
+    module = build(make_checkpoint("roberta"), tuning="head", head=head)
+    trained = {name.split(".")[0] for name, value in module.named_parameters() if value.requires_grad}
+    assert trained == {"classifier"}
+
+
+def test_a_language_model_keeps_no_keys_and_values(tiny_causal: Path) -> None:
+    assert build(tiny_causal, head="last").config.use_cache is False
