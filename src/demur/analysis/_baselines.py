@@ -117,7 +117,10 @@ def _compare(
 ) -> list[Baseline]:
     judged: dict[str, Predicted] = {_WINNER: rows}
     for sees, columns in SEES.items():
-        if any(len(set(rows.column(column))) < 2 for column in columns):
+        values = [rows.column(column) for column in columns]
+        kinds = [len(set(found)) for found in values]
+        # Where each answering model is of one source, knowing both is knowing the one.
+        if min(kinds, default=2) < 2 or (len(kinds) > 1 and len(set(zip(*values, strict=True))) == max(kinds)):
             continue
         for rule in RULES if columns else RULES[:1]:
             proba = _judge(rows, parts, columns, rule, len(task.labels))

@@ -72,12 +72,12 @@ def with_interval(estimate: Estimate, digits: int = 3, sign: bool = False) -> st
 
 
 def chance(value: Any) -> str:
-    """A p-value: two digits, ``< 0.001`` below that; an em dash where there is none."""
+    """A p-value: two digits, ``<0.001`` below that; an em dash where there is none."""
     found = finite(value)
     if found is None:
         return MISSING
     if found < 0.001:
-        return "< 0.001"
+        return "<0.001"
     return f"{found:.3f}" if found < 0.1 else f"{found:.2f}"
 
 

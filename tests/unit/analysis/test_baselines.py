@@ -74,3 +74,12 @@ def test_what_all_rows_share_is_no_baseline(judged, task, fast):
     rows = judged(1.0)
     rows = replace(rows, columns={**rows.columns, "source": ["one"] * 120, "answerer": [None] * 120})
     assert {one.sees for one in score_baselines(task, "winner", loader(cv=rows), None, fast)} == {"nothing"}
+
+
+def test_knowing_both_is_left_out_where_one_implies_the_other(told, task, fast):
+    implied = [f"{source}-{number % 2}" for number, source in enumerate(told.column("source"))]
+    rows = replace(told, columns={**told.columns, "answerer": implied})
+    found = {one.sees for one in score_baselines(task, "winner", loader(cv=rows), None, fast)}
+    assert found == {"nothing", "source", "answering model"}
+    both = {one.sees for one in score_baselines(task, "winner", loader(cv=told), None, fast)}
+    assert "source and answering model" in both

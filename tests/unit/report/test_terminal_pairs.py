@@ -35,7 +35,7 @@ def test_a_pair_is_a_row_with_difference_interval_and_chance():
     assert "−0.123" in shown
     assert "+0.05 to +0.15" in shown
     assert "0.031" in shown
-    assert "< 0.001" in shown
+    assert "<0.001" in shown
 
 
 def test_folds_have_a_column_only_where_they_were_tested():

@@ -100,7 +100,7 @@ def test_lists_read_as_sentences(items, text):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.00004, "< 0.001"), (0.0312, "0.031"), (0.25, "0.25"), (1.0, "1.00"), (None, "—"), (float("nan"), "—")],
+    [(0.00004, "<0.001"), (0.0312, "0.031"), (0.25, "0.25"), (1.0, "1.00"), (None, "—"), (float("nan"), "—")],
 )
 def test_p_values_are_short(value, shown):
     assert words.chance(value) == shown

@@ -67,7 +67,7 @@ def draw_ranks(run: RunView, task: TaskView) -> Drawing | None:
 
 def _with_sign(p: float) -> str:
     shown = words.chance(p)
-    return shown if shown.startswith("<") else f"= {shown}"
+    return shown.replace("<", "< ") if shown.startswith("<") else f"= {shown}"
 
 
 def _sentence(text: str) -> str:
