@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from demur.paths import write_text
 
 if TYPE_CHECKING:
+    from demur.metrics import Estimate
     from demur.models._base import BaseClassifier
 
 _CARD = """---
@@ -29,7 +30,7 @@ tags: [demur, safety, {task}, {family}]
 | chosen by tuning | `{best}` |
 | seed | {seed} |
 | made with | {versions} |
-
+{ready}
 ```python
 import demur
 
@@ -56,5 +57,34 @@ def write_card(classifier: BaseClassifier[Any], folder: Path, manifest: dict[str
         best=classifier.best_params or "nothing",
         seed=classifier.seed,
         versions=", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
+        ready=_describe_ready(classifier),
     )
     write_text(folder / "README.md", text)
+
+
+def _describe_ready(classifier: BaseClassifier[Any]) -> str:
+    """Calibration, thresholds and the promise of abstention, each where the classifier has it."""
+    lines = []
+    if classifier.calibration is not None:
+        lines += ["", f"Probabilities are calibrated ({classifier.calibration.method})."]
+    if classifier.operating is not None:
+        lines += [
+            "",
+            "| operating point | flagged above | false-positive rate | recall |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| `{point.name}` | {_show(point.threshold)} | {_show(point.false_positive_rate)} | "
+            f"{_show(point.recall)} |"
+            for point in classifier.operating.points
+        ]
+    if classifier.conformal is not None:
+        lines += ["", f"Abstention: {classifier.conformal.guarantee}."]
+    return "\n".join([*lines, ""])
+
+
+def _show(figure: Estimate) -> str:
+    if figure.value is None:
+        return f"none: {figure.reason}"
+    interval = "" if figure.low is None else f" [{figure.low:.4g}, {figure.high:.4g}]"
+    return f"{figure.value:.4g}{interval}, n={figure.n}"

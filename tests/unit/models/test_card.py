@@ -47,3 +47,20 @@ def test_a_task_without_a_description_gets_a_sentence(card):
 def test_its_example_is_python(card):
     code = card("rules", "refusal").split("```python\n")[1].split("```")[0]
     compile(code, "card", "exec")
+
+
+def test_it_tells_thresholds_and_what_abstention_promises(ready):
+    folder, classifier = ready
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    point = classifier.operating.find("fpr_10")
+    assert "Probabilities are calibrated (isotonic)." in text
+    assert f"| `fpr_10` | {point.threshold.value:.4g} [" in text
+    assert "| `fpr_0.1` | none: a false-positive rate of 0.1 % takes at least 999 rows" in text
+    assert f"Abstention: {classifier.conformal.guarantee}." in text
+
+
+def test_it_is_silent_on_what_a_classifier_does_not_have(card):
+    text = card("tfidf_nb", "refusal")
+    assert "operating point" not in text
+    assert "Abstention" not in text
+    assert "calibrated" not in text
