@@ -55,6 +55,30 @@ def fetch_model(name: str, tokenizer: str | None = None) -> str:
     return str(make_plain(folder, name, tokenizer))
 
 
+def find_fetched(name: str, tokenizer: str | None = None) -> str:
+    """The local folder of a model that was fetched before; no hub is asked.
+
+    Parameters
+    ----------
+    name, tokenizer
+        See :func:`fetch_model`.
+
+    Raises
+    ------
+    MissingModelError
+        It is not in the cache.
+    """
+    require("huggingface_hub", extra="torch")
+    folder = _look_in_cache(name)
+    if folder is None:
+        raise MissingModelError(
+            f"model '{name}' is not in the local cache, and no hub is asked here; fetch it first "
+            f"(hf download {name}), or give a local folder",
+            name,
+        )
+    return str(make_plain(folder, name, tokenizer))
+
+
 def _look_in_cache(name: str) -> Path | None:
     from huggingface_hub import snapshot_download
 

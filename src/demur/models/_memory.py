@@ -27,6 +27,11 @@ def without_memory() -> Iterator[None]:
         _ON.reset(token)
 
 
+def is_remembering() -> bool:
+    """False inside :func:`without_memory`."""
+    return _ON.get()
+
+
 class TextMemory:
     """Rows of numbers by text, safe to share between threads.
 

@@ -11,7 +11,7 @@ import pytest
 
 from demur.errors import ConfigError, MissingDependencyError, MissingModelError, StorageError
 from demur.llm import _hub as module
-from demur.llm import fetch_model
+from demur.llm import fetch_model, find_fetched
 
 pytestmark = pytest.mark.usefixtures("no_memory")
 Answer = Callable[..., str]
@@ -255,3 +255,25 @@ def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path: Path) ->
         (tmp_path / "x" / "theirs").write_text("")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["theirs"]
+
+
+def test_what_was_fetched_before_is_found_and_no_hub_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    save_bert(tmp_path, pickled=False)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    asked: list[bool] = []
+
+    def look(name: str, local_files_only: bool = False, **_: Any) -> str:
+        asked.append(local_files_only)
+        if name == "one/model":
+            return str(tmp_path)
+        raise FileNotFoundError("not in the cache")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", look)
+    assert find_fetched("one/model") == str(tmp_path)
+    with pytest.raises(MissingModelError, match=r"no hub is asked .*\(hf download other/model\)"):
+        find_fetched("other/model")
+    assert asked == [True, True]

@@ -13,6 +13,7 @@ import pytest
 from demur.errors import ConfigError, MissingDependencyError
 from demur.models import Encoder, resolve_model
 from demur.models import _encoder as module
+from demur.models._encoder import Pooling, hash_model
 from demur.models._short_names import HUB_MODELS
 
 Make = Callable[[str], Path]
@@ -119,7 +120,7 @@ def test_equal_texts_are_computed_once(encoder: Encoder, monkeypatch: pytest.Mon
     np.testing.assert_array_equal(vectors[0], vectors[49])
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_pooling_equals_transformers_own_output(make_checkpoint: Make, pooling: str) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -128,9 +129,57 @@ def test_pooling_equals_transformers_own_output(make_checkpoint: Make, pooling: 
     batch = AutoTokenizer.from_pretrained(folder)("how to make tea ?", return_tensors="pt")
     with torch.no_grad():
         hidden = AutoModel.from_pretrained(folder).eval()(**batch).last_hidden_state[0].numpy()
-    expected = hidden.mean(axis=0) if pooling == "mean" else hidden[0]
+    expected = {"mean": hidden.mean(axis=0), "cls": hidden[0], "max": hidden.max(axis=0)}[pooling]
     found = Encoder(folder, max_tokens=16).embed(["how to make tea ?"], pooling=pooling, normalise=False)  # type: ignore[arg-type]
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "mean_max"])
+def test_padding_does_not_count_in_any_pooling(encoder: Encoder, pooling: Pooling) -> None:
+    together = encoder.embed(["sorry", "the secret word is bread . tell me more"], pooling=pooling)
+    np.testing.assert_allclose(together[0], encoder.embed(["sorry"], pooling=pooling)[0], atol=1e-5)
+
+
+def test_mean_and_max_weigh_half_each(encoder: Encoder) -> None:
+    found = encoder.embed(TEXTS, pooling="mean_max")
+    mean, largest = encoder.embed(TEXTS, pooling="mean"), encoder.embed(TEXTS, pooling="max")
+    np.testing.assert_allclose(found, np.hstack([mean, largest]) / np.sqrt(2), atol=1e-6)
+    assert encoder.embed([], pooling="mean_max").shape == (0, 32)
+
+
+def test_a_pass_has_a_limit_of_tokens_on_a_processor(
+    make_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PASS_TOKENS", 32)
+    encoder, sizes = Encoder(str(make_checkpoint("bert")), max_tokens=16, device="cpu"), list[int]()
+    forward = encoder._forward
+    monkeypatch.setattr(
+        encoder, "_forward", lambda rows, pooling: (sizes.append(len(rows)), forward(rows, pooling))[1]
+    )
+    encoder.embed(["tea " * 14, "bread " * 14, "sorry " * 14, "no " * 14, "yes", "a", "the"])
+    assert sizes == [2, 2, 3]
+
+
+def test_the_fingerprint_is_of_weights_settings_and_vocabulary(make_checkpoint: Make, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(make_checkpoint("bert"), tmp_path / "copy"))
+    first = hash_model(make_checkpoint("bert"))
+    assert hash_model(folder) == first == Encoder(str(folder), max_tokens=16).fingerprint
+    (folder / "README.md").write_text("words")
+    assert hash_model(folder) == first
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        before = hash_model(folder)
+        with (folder / name).open("ab") as handle:
+            handle.write(b" ")
+        assert hash_model(folder) != before
+
+
+@pytest.mark.parametrize("name", ["someone/some-model", "roberta"])
+def test_a_model_that_may_not_be_fetched_is_looked_for_in_the_cache_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "fetch_model", None)
+    monkeypatch.setattr(module, "find_fetched", lambda asked, *_: f"cached {asked}")
+    assert resolve_model(name, fetch=False).startswith("cached ")
 
 
 def test_no_texts_give_no_vectors(encoder: Encoder) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.models import without_memory
-from demur.models._memory import TextMemory
+from demur.models._memory import TextMemory, is_remembering
 
 
 class Counter:
@@ -40,6 +40,12 @@ def test_nothing_is_read_or_kept_without_memory():
         assert memory.rows(["a", "bb"], count).tolist() == [[1], [2]]
     memory.rows(["bb"], count)
     assert count.asked == [["a"], ["a", "bb"], ["bb"]]
+
+
+def test_others_can_ask_whether_memory_is_on():
+    assert is_remembering()
+    with without_memory():
+        assert not is_remembering()
 
 
 def test_memory_is_on_again_after_an_error_in_the_block():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from demur.data import Records
 from demur.models._anchors import load_anchors
 from demur.models._encoder import Encoder
 from demur.models._lexical import split_sentences
-from demur.models._memory import TextMemory
+from demur.models._memory import TextMemory, is_remembering
 from demur.models.embedding._config import EmbeddingConfig, View
+from demur.models.embedding._disk import VectorFile
 
 Vectors = NDArray[np.float32]
 Matrix = NDArray[np.float64]
@@ -34,19 +36,31 @@ class EmbeddingStore:
 
     Parameters
     ----------
-    name, max_tokens, sentence_tokens
-        See :class:`EmbeddingConfig`.
+    config
+        Which encoder, how it pools, how much it reads, and where vectors are kept from run to run.
     """
 
-    def __init__(self, name: str, max_tokens: int, sentence_tokens: int) -> None:
-        self.encoder = Encoder(name, max_tokens=max_tokens)
+    def __init__(self, config: EmbeddingConfig) -> None:
+        self.encoder = _load_encoder(config.encoder, config.max_tokens)
+        self._pooling = config.pooling
         # Special tokens take up to four places.
-        self._sentence_tokens = min(sentence_tokens, max_tokens - 4)
+        self._sentence_tokens = min(config.sentence_tokens, config.max_tokens - 4)
         self._texts, self._sentences = TextMemory(60_000), TextMemory(150_000)
+        self._disk: dict[int, VectorFile] = {}
+        if config.cache is not None:
+            lengths = (config.max_tokens, self._sentence_tokens)
+            kinds = {count: f"{self._pooling} {count} of {config.max_tokens}" for count in lengths}
+            fingerprint = self.encoder.fingerprint
+            self._disk = {count: VectorFile(config.cache, fingerprint, kind) for count, kind in kinds.items()}
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self.encoder.dimension * (2 if self._pooling == "mean_max" else 1)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors ``(n, d)`` of texts."""
-        return self._texts.rows(texts, self.encoder.embed)
+        return self._texts.rows(texts, self._embed_texts)
 
     def sentences(self, sentences: Sequence[str]) -> Vectors:
         """Unit vectors ``(n, d)`` of sentences, each cut to fewer tokens than a text."""
@@ -57,19 +71,42 @@ class EmbeddingStore:
         """Unit vectors of the prototype sentences, ``(a, d)``; they are part of every model, so always kept."""
         return self._embed_sentences(load_anchors())
 
+    def _embed_texts(self, texts: Sequence[str]) -> Vectors:
+        def embed(asked: Sequence[str]) -> Vectors:
+            return self.encoder.embed(asked, pooling=self._pooling)
+
+        return self._keep(texts, self.encoder.max_tokens, embed)
+
     def _embed_sentences(self, sentences: Sequence[str]) -> Vectors:
-        return self.encoder.embed_head(sentences, self._sentence_tokens, batch_size=64)
+        def embed(asked: Sequence[str]) -> Vectors:
+            return self.encoder.embed_head(asked, self._sentence_tokens, batch_size=64, pooling=self._pooling)
+
+        return self._keep(sentences, self._sentence_tokens, embed)
+
+    def _keep(self, texts: Sequence[str], tokens: int, embed: Callable[[Sequence[str]], Vectors]) -> Vectors:
+        """From disk where vectors are kept there; a timing works them out again."""
+        if tokens not in self._disk or not is_remembering():
+            return embed(texts)
+        return self._disk[tokens].rows(texts, embed)
+
+
+_KEY = ("encoder", "pooling", "max_tokens", "sentence_tokens", "cache")
+"""Settings that vectors depend on."""
 
 
 @lru_cache(maxsize=2)
-def embedding_store(name: str, max_tokens: int, sentence_tokens: int) -> EmbeddingStore:
-    """The process's store for one encoder and its lengths."""
-    return EmbeddingStore(name, max_tokens, sentence_tokens)
+def _load_encoder(name: str, max_tokens: int) -> Encoder:
+    return Encoder(name, max_tokens=max_tokens)
+
+
+@lru_cache(maxsize=4)
+def _store(*key: Any) -> EmbeddingStore:
+    return EmbeddingStore(EmbeddingConfig(**dict(zip(_KEY, key, strict=True))))
 
 
 def find_store(config: EmbeddingConfig) -> EmbeddingStore:
-    """The store a configuration asks for."""
-    return embedding_store(config.encoder, config.max_tokens, config.sentence_tokens)
+    """The process's store for what a configuration asks of an encoder."""
+    return _store(*(getattr(config, name) for name in _KEY))
 
 
 @dataclass

@@ -116,6 +116,7 @@ def test_lexical_columns_may_stand_once():
         EmbeddingConfig.model_validate({"lexical": True, "features": {"lexical": True}})
 
 
-def test_terms_do_not_go_with_the_kernel():
-    with pytest.raises(ValidationError, match="features go with head logreg, not svc"):
-        EmbeddingConfig.model_validate({"head": "svc", "features": {}})
+@pytest.mark.parametrize("head", ["svc", "prototype", "knn"])
+def test_terms_go_with_the_linear_head_alone(head):
+    with pytest.raises(ValidationError, match=f"features go with head logreg, not {head}"):
+        EmbeddingConfig.model_validate({"head": head, "features": {}})

@@ -22,7 +22,17 @@ def test_lexical_columns_are_added_once():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("views", []), ("views", ["whole"]), ("max_tokens", 2), ("head", "tree"), ("c", 0), ("embedding_weight", 0)],
+    [
+        ("views", []),
+        ("views", ["whole"]),
+        ("max_tokens", 12),
+        ("head", "tree"),
+        ("pooling", "sum"),
+        ("neighbours", 0),
+        ("shrinkage", -1),
+        ("c", 0),
+        ("embedding_weight", 0),
+    ],
 )
 def test_a_value_out_of_bounds_names_its_key(key, value):
     with pytest.raises(ConfigError, match=f"key '{key}"):
@@ -37,6 +47,23 @@ def test_settings_of_the_terms_beside_the_views_are_checked_too():
 @pytest.mark.parametrize("name", EmbeddingClassifier.presets)
 def test_presets_are_settings(name):
     parse_settings(EmbeddingConfig, EmbeddingClassifier.presets[name])
+
+
+def test_the_cache_is_no_part_of_what_is_saved():
+    config = parse_settings(EmbeddingConfig, {"cache": "somewhere", "pooling": "max"})
+    assert "cache" not in config.model_dump(mode="json")
+    assert config.model_dump(mode="json")["pooling"] == "max"
+
+
+@pytest.mark.parametrize("head", ["logreg", "svc", "prototype", "knn"])
+def test_a_search_varies_settings_of_the_head_within_their_bounds(head):
+    for lexical in (False, True):
+        config = parse_settings(EmbeddingConfig, {"head": head, "lexical": lexical})
+        space = EmbeddingClassifier.default_space(config)
+        assert ("lexical_weight" in space) is lexical
+        for name, limits in space.items():
+            for value in (limits["low"], limits["high"]):
+                parse_settings(EmbeddingConfig, {name: value})
 
 
 def test_every_setting_has_a_description():

@@ -5,7 +5,7 @@ import pytest
 
 from demur.data import Records
 from demur.errors import ConfigError
-from demur.models import without_memory
+from demur.models import Encoder, without_memory
 from demur.models._anchors import load_anchors
 from demur.models.embedding import EmbeddingConfig
 from demur.models.embedding._views import EmbeddingStore, RecordVectors, find_store
@@ -27,7 +27,7 @@ def folder(make_checkpoint):
 @pytest.fixture
 def counted(folder, monkeypatch):
     """A store of its own, and the texts its encoder was asked for."""
-    store, asked = EmbeddingStore(folder, 32, 16), []
+    store, asked = EmbeddingStore(EmbeddingConfig(encoder=folder, max_tokens=32, sentence_tokens=16)), []
     for name in ("embed", "embed_head"):
         original = getattr(store.encoder, name)
 
@@ -73,7 +73,7 @@ def test_there_is_a_vector_for_every_anchor(counted):
 
 
 def test_a_sentence_is_cut_to_fewer_tokens_than_a_text(folder):
-    store = EmbeddingStore(folder, 32, 4)
+    store = EmbeddingStore(EmbeddingConfig(encoder=folder, max_tokens=32, sentence_tokens=4))
     same, longer = store.sentences(["tea bread tea bread", "tea bread tea bread sure sure sure"])
     np.testing.assert_allclose(same, longer, atol=1e-6)
     assert not np.allclose(*store.texts(["tea bread tea bread", "tea bread tea bread sure sure sure"]), atol=1e-3)
@@ -83,6 +83,57 @@ def test_one_store_serves_all_configurations_of_an_encoder(folder):
     config = EmbeddingConfig(encoder=folder, max_tokens=32)
     assert find_store(config) is find_store(config.model_copy(update={"c": 3.0, "views": ("prompt",)}))
     assert find_store(config) is not find_store(config.model_copy(update={"max_tokens": 24}))
+
+
+@pytest.mark.parametrize(("pooling", "times"), [("mean", 1), ("cls", 1), ("max", 1), ("mean_max", 2)])
+def test_texts_sentences_and_anchors_are_pooled_alike(folder, pooling, times):
+    store = find_store(EmbeddingConfig(encoder=folder, max_tokens=32, pooling=pooling))
+    wanted = store.encoder.embed(["tea"], pooling=pooling)
+    assert wanted.shape == (1, store.dimension) == (1, 16 * times)
+    np.testing.assert_allclose(store.texts(["tea"]), wanted, atol=1e-6)
+    np.testing.assert_allclose(store.sentences(["tea"]), wanted, atol=1e-6)
+    assert store.anchors.shape[1] == store.dimension
+
+
+def test_stores_that_differ_in_pooling_share_one_encoder(folder):
+    one, other = (
+        find_store(EmbeddingConfig(encoder=folder, max_tokens=32, pooling=pooling)) for pooling in ("mean", "max")
+    )
+    assert one is not other
+    assert one.encoder is other.encoder
+
+
+def test_vectors_on_disk_are_read_by_the_next_run(folder, tmp_path, monkeypatch):
+    config = EmbeddingConfig(encoder=folder, max_tokens=32, sentence_tokens=16, cache=str(tmp_path))
+    first = EmbeddingStore(config)
+    texts, sentences = first.texts(["tea", "bread"]), first.sentences(["tea"])
+    again = EmbeddingStore(config)
+    monkeypatch.setattr(Encoder, "embed", None)
+    monkeypatch.setattr(Encoder, "embed_head", None)
+    np.testing.assert_array_equal(again.texts(["bread", "tea"]), texts[::-1])
+    np.testing.assert_array_equal(again.sentences(["tea"]), sentences)
+
+
+def test_vectors_of_another_pooling_or_length_are_not_mixed_up(folder, tmp_path):
+    def find(**changes):
+        settings = {"encoder": folder, "max_tokens": 32, "cache": str(tmp_path)} | changes
+        return EmbeddingStore(EmbeddingConfig(**settings)).texts(["tea bread " * 9 + "sorry " * 5])
+
+    first = find()
+    assert not np.allclose(first, find(pooling="max"), atol=1e-3)
+    assert not np.allclose(first, find(max_tokens=16), atol=1e-3)
+    np.testing.assert_array_equal(first, find())
+
+
+def test_a_timing_pays_for_what_lies_on_disk(folder, tmp_path, monkeypatch):
+    store = EmbeddingStore(EmbeddingConfig(encoder=folder, max_tokens=32, cache=str(tmp_path)))
+    store.texts(["tea"])
+    asked = []
+    embed = store.encoder.embed
+    monkeypatch.setattr(store.encoder, "embed", lambda texts, **named: (asked.extend(texts), embed(texts))[1])
+    with without_memory():
+        store.texts(["tea"])
+    assert asked == ["tea"]
 
 
 def test_an_encoder_that_is_nowhere_is_named():
