@@ -11,7 +11,7 @@ from pydantic import Field
 
 from demur.config import Settings
 from demur.errors import ArtifactError
-from demur.metrics import log_losses
+from demur.metrics import log_losses, security_score
 from demur.models._calibrate_maps import APPLIES, FITS, FloatArray, IntArray
 from demur.models._folds import fold_numbers
 from demur.tasks import Task
@@ -25,7 +25,7 @@ class CalibrationConfig(Settings):
     """How probabilities are calibrated."""
 
     method: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
-        default="auto", description="auto: the simplest whose cross-fitted log loss is not clearly beaten."
+        default="auto", description="auto: the simplest not clearly beaten in cross-fitted log loss."
     )
     folds: int = Field(default=5, ge=2, le=20, description="Grouped folds of the cross-fit.")
 
@@ -39,6 +39,8 @@ class MethodLoss:
     """How much less it loses a row than the simpler method; None for the simplest."""
     standard_error: float | None
     """Of ``better_by``, over groups; None for the simplest."""
+    score: float
+    """The cross-fitted security score."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,12 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """As plain values; :meth:`from_json` gives the very same map."""
         losses = {
-            name: {"value": loss.value, "better_by": loss.better_by, "standard_error": loss.standard_error}
+            name: {
+                "value": loss.value,
+                "better_by": loss.better_by,
+                "standard_error": loss.standard_error,
+                "score": loss.score,
+            }
             for name, loss in self.losses.items()
         }
         return {
@@ -115,8 +122,9 @@ def fit_calibration(
     """Choose a method by cross-fitting over whole groups, and fit it on all rows.
 
     ``auto`` goes from the simplest method to the freest and moves on only where the cross-fitted log loss falls by
-    more than one standard error (over groups) of the difference: few rows keep it simple. Rows of one class allow
-    no calibration, whatever was asked for.
+    more than one standard error (over groups) of the difference, and where the labels so given have no lower
+    cross-fitted security score: few rows keep it simple, and weights that a model learned rare threats with are
+    not undone for the sake of frequencies. Rows of one class allow no calibration, whatever was asked for.
 
     Parameters
     ----------
@@ -146,8 +154,12 @@ def fit_calibration(
     if numbers_of is None or len(tried) == 1:
         reason = "all rows are of one group" if numbers_of is None else _count(len(y), "row") + " are too few"
         return Calibration("none", task.labels, {}, len(y), reason)
-    chosen, losses = _choose(tried, y, probabilities, groups, numbers_of)
+    chosen, losses = _choose(task, tried, (y, probabilities, groups), numbers_of)
     reason = f"simplest not clearly beaten in cross-fitted log loss, of {', '.join(tried)}"
+    better = [name for name, loss in losses.items() if loss.value < losses[chosen].value - 1e-12]
+    costly = [name for name in better if losses[name].score < losses[chosen].score]
+    if costly:
+        reason += f"; {', '.join(costly)} would cost security score"
     return Calibration(chosen, task.labels, FITS[chosen](y, probabilities), len(y), reason, losses)
 
 
@@ -162,16 +174,19 @@ def cross_fit(method: str, y: IntArray, probabilities: FloatArray, folds: IntArr
 
 
 def _choose(
-    methods: list[str], y: IntArray, probabilities: FloatArray, groups: IntArray, folds: IntArray
+    task: Task, methods: list[str], rows: tuple[IntArray, FloatArray, IntArray], folds: IntArray
 ) -> tuple[Method, dict[str, MethodLoss]]:
-    lost = {method: log_losses(y, cross_fit(method, y, probabilities, folds)) for method in methods}
+    y, probabilities, groups = rows
+    mapped = {method: cross_fit(method, y, probabilities, folds) for method in methods}
+    lost = {method: log_losses(y, given) for method, given in mapped.items()}
+    scores = {method: security_score(task, y, given.argmax(axis=1)).value for method, given in mapped.items()}
     chosen = methods[0]
-    losses = {chosen: MethodLoss(float(lost[chosen].mean()), None, None)}
+    losses = {chosen: MethodLoss(float(lost[chosen].mean()), None, None, scores[chosen])}
     for method in methods[1:]:
         gain = lost[chosen] - lost[method]
         error = clustered_error(gain, groups)
-        losses[method] = MethodLoss(float(lost[method].mean()), float(gain.mean()), error)
-        if gain.mean() > error:
+        losses[method] = MethodLoss(float(lost[method].mean()), float(gain.mean()), error, scores[method])
+        if gain.mean() > error and scores[method] >= scores[chosen]:
             chosen = method
     return chosen, losses  # type: ignore[return-value]
 

@@ -52,6 +52,20 @@ def test_calibration_lowers_the_error_on_new_rows(seed):
     assert expected_calibration_error(y, found.apply(p)) < expected_calibration_error(y, p) / 2
 
 
+def test_a_map_that_costs_security_score_is_not_taken():
+    """A model tuned to catch a rare class: honest frequencies would all but give it up."""
+    generator = np.random.default_rng(0)
+    y = (generator.random(3000) < 0.08).astype(int)
+    odds = generator.normal(size=3000) + 1.5 * y - 0.5
+    caught = 1 / (1 + np.exp(-odds))
+    p, groups = np.column_stack([1 - caught, caught]), np.arange(3000)
+    found = fit(y, p, groups)
+    assert found.method in ("none", "temperature")
+    assert found.losses["platt"].better_by > found.losses["platt"].standard_error
+    assert found.losses["platt"].score < found.losses["none"].score
+    assert "platt, isotonic would cost security score" in found.reason
+
+
 def test_few_rows_keep_it_simple():
     y, p, groups = sample(n=LEAST_ROWS["temperature"] - 1, sharpness=5, size=1)
     found = fit(y, p, groups)
