@@ -11,6 +11,7 @@ from demur.data import Records
 from demur.models._encoder import check_length, input_names, load_tokenizer, resolve_model
 from demur.models.transformer._causal import is_causal, mark_texts
 from demur.models.transformer._distill import ask_teacher
+from demur.models.transformer._fits import check_before_loading
 from demur.training import (
     PadCollator,
     RowEncoder,
@@ -65,6 +66,7 @@ def _prepare(classifier: TransformerClassifier) -> tuple[nn.Module, Any]:
 
     config = classifier.config
     folder = resolve_model(config.model)
+    check_before_loading(folder, config)
     tokenizer, tuner = load_tokenizer(folder), None
     with seeded(classifier.seed):
         module = build_module(folder, config, classifier.task)

@@ -76,3 +76,35 @@ def test_validation_rows_without_label_are_left_out(make_checkpoint: Make) -> No
 
 def test_the_saved_tokenizer_knows_the_limit(make_checkpoint: Make) -> None:
     assert make(make_checkpoint("bert")).fit(rows(8)).tokenizer.model_max_length == 32
+
+
+@pytest.mark.parametrize("train", [{"gradient_checkpointing": True}, {"accumulate": 2}, {"precision": "bf16"}])
+def test_what_saves_memory_still_learns(make_checkpoint: Make, train: dict[str, object]) -> None:
+    classifier = make(make_checkpoint("roberta"))
+    changed = classifier.config.train.model_copy(update=train)
+    classifier.config = classifier.config.model_copy(update={"train": changed})
+    classifier.fit(rows(16))
+    assert classifier.training is not None
+    assert classifier.training.history[-1]["loss"] < classifier.training.history[0]["loss"]
+    assert not any(getattr(part, "gradient_checkpointing", False) for part in classifier.module.modules())
+
+
+def test_adapters_resume_to_the_same_probabilities(make_checkpoint: Make, tmp_path: Path) -> None:
+    def adapted() -> TransformerClassifier:
+        classifier = make(make_checkpoint("bert"))
+        changes = {"tuning": "lora", "layer_decay": 0.9}
+        classifier.config = classifier.config.model_copy(update=changes)
+        return classifier
+
+    def kill(progress: Progress) -> None:
+        if progress.epoch > 1.3:
+            raise Killed
+
+    whole, killed, resumed = adapted().fit(rows(16), rows(6)), adapted(), adapted()
+    killed.checkpoint_folder, killed.on_progress = tmp_path, kill
+    with pytest.raises(Killed):
+        killed.fit(rows(16), rows(6))
+    resumed.checkpoint_folder = tmp_path
+    np.testing.assert_array_equal(
+        resumed.fit(rows(16), rows(6)).predict_proba(rows(6)), whole.predict_proba(rows(6))
+    )
