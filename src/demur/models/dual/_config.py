@@ -40,6 +40,12 @@ class DualConfig(TokenLimits):
         ge=0,
         description="Leave the embeddings and this many first blocks as they are; 0 trains everything.",
     )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from each block to the one below it; 1 trains all alike.",
+    )
     valid_share: float = Field(
         default=0.12,
         ge=0,

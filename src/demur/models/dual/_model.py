@@ -49,7 +49,8 @@ class DualClassifier(BaseClassifier[DualConfig]):
         "train.learning_rate": {"low": 1e-5, "high": 2e-4, "log": True},
         "train.epochs": {"low": 2, "high": 6, "int": True},
         "train.batch_size": {"choices": [8, 16, 32]},
-        "balance_tasks": {"choices": [True, False]},
+        "layer_decay": {"choices": [0.8, 0.9, 1.0]},
+        "balance_tasks": {"choices": [False, True]},
     }
     wants_valid: ClassVar[bool] = True
     wants_companions: ClassVar[bool] = True

@@ -42,6 +42,7 @@ def encode_records(records: Records, encoder: RowEncoder, fields: Sequence[str])
 def fit_dual(classifier: DualClassifier, train: Records, valid: Records | None) -> TrainResult:
     """Build the classifier's module and train it on its own rows and its companions'; sets what goes with it."""
     from demur.models.dual._module import build_module
+    from demur.models.transformer._rates import layer_rates
     from demur.training import make_multi_loss
 
     config = classifier.config
@@ -72,6 +73,7 @@ def fit_dual(classifier: DualClassifier, train: Records, valid: Records | None) 
             loss=make_multi_loss(config.train, rows.targets, heads, weigh_tasks(rows.targets, tasks, config)),
             folder=classifier.checkpoint_folder,
             progress=classifier.on_progress,
+            rates=layer_rates(module, module.encoder, config.layer_decay) if config.layer_decay < 1 else None,
             max_tokens=config.max_tokens,
         ),
     )

@@ -23,7 +23,7 @@ def test_a_weight_that_switches_a_task_off_or_drowns_the_others_is_refused(weigh
 def test_what_a_search_varies_are_settings_that_there_are() -> None:
     for name, space in DualClassifier.search_space.items():
         changes: dict[str, Any] = {}
-        changes[name.split(".")[-1]] = (space.get("choices") or [space["low"], space["high"]])[-1]
+        changes[name.split(".")[-1]] = (space.get("choices") or [space["low"], space["high"]])[0]
         for part in reversed(name.split(".")[:-1]):
             changes = {part: changes}
         assert DualConfig(**changes) != DualConfig()

@@ -58,6 +58,21 @@ def test_watched_rows_of_both_tasks_give_the_score_whose_best_epoch_is_kept(make
     assert all(0 <= row["score"] <= 1 for row in classifier.training.history)
 
 
+def test_a_layer_decay_leaves_the_lowest_weights_nearest_to_where_they_were(make_checkpoint: Make) -> None:
+    import torch
+    from transformers import AutoModel
+
+    from demur.models._encoder import load_module
+
+    before = load_module(AutoModel, make_checkpoint("bert")).get_input_embeddings().weight.detach()
+    moved = []
+    for decay in (1.0, 0.3):
+        classifier = new(make_checkpoint("bert"), layer_decay=decay).fit(rows(REFUSAL, 16))
+        after = classifier.module.encoder.get_input_embeddings().weight.detach().cpu()
+        moved.append(float(torch.linalg.norm(after - before)))
+    assert moved[1] < 0.5 * moved[0]
+
+
 def test_without_watched_rows_every_epoch_runs(make_checkpoint: Make) -> None:
     classifier = new(make_checkpoint("bert")).fit(rows(REFUSAL, 16))
     assert classifier.training is not None
