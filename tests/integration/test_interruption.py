@@ -1,5 +1,6 @@
 """Killed or interrupted in the middle, the same command goes on and ends as if nothing had been."""
 
+import json
 import signal
 
 import pytest
@@ -39,6 +40,30 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(
     assert "refusal · rules (done before)" in done.stderr
     assert f"refusal · {at} (done before)" not in done.stderr
     assert table(tmp_path / "out") == unbroken()
+
+
+def test_a_rerun_that_is_killed_leaves_no_results_of_the_run_before(start, demur, config_file, tmp_path):
+    assert demur("run", config_file(models=["rules", "tfidf_nb"]), "-o", "out").returncode == 0
+    path = config_file(**CHANGES | {"seed": 8})
+    process = start("run", path, "-o", "out")
+    wait_for(process, "refusal · tfidf_nb")
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "running"
+    assert not (tmp_path / "out" / "experiment_results.json").exists()
+    refused = demur("score", path, "-m", "out")
+    assert refused.returncode == 1
+    assert "has not ended and chose no model yet" in refused.stderr
+
+
+def test_two_runs_cannot_write_to_one_folder(start, demur, config_file):
+    path = config_file(**CHANGES)
+    process = start("run", path, "-o", "out")
+    wait_for(process, "refusal · rules")
+    process.send_signal(signal.SIGSTOP)
+    second = demur("run", path, "-o", "out")
+    assert second.returncode == 1
+    assert f"another run (process {process.pid}) is writing to out; wait until it has ended" in second.stderr
 
 
 def test_ctrl_c_ends_a_run_with_130_and_the_next_goes_on(start, demur, config_file, tmp_path):

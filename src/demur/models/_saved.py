@@ -61,6 +61,11 @@ def load_chosen(folder: Path, runtime: Literal["auto"] | Runtime = "auto") -> li
     chosen = [
         _load_with(folder / "models" / task / name, runtime) for task, name in winners.items() if name is not None
     ]
+    if not chosen and _is_unfinished(folder):
+        raise RunError(
+            f"the run in {folder} has not ended and chose no model yet; wait for it, or run its command again: it "
+            "goes on where it was"
+        )
     if not chosen:
         raise RunError(f"the run in {folder} chose no model (see its report); give one of its models/ folders")
     return chosen
@@ -74,7 +79,8 @@ def _load_with(folder: Path, runtime: Literal["auto"] | Runtime) -> BaseClassifi
 
 def _read_winners(run: Path) -> dict[str, str | None]:
     try:
-        winners = json.loads((run / "run.json").read_text(encoding="utf-8"))["winners"]
+        found = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        winners = found["winners"]
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -82,3 +88,12 @@ def _read_winners(run: Path) -> dict[str, str | None]:
     if not isinstance(winners, dict):
         raise RunError(f"{run / 'run.json'} is damaged (winners is no mapping); run the experiment again")
     return winners
+
+
+def _is_unfinished(run: Path) -> bool:
+    """Whether a run has begun in the folder and not ended: it is under way, or was killed."""
+    try:
+        found = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("status") == "running"

@@ -111,3 +111,11 @@ def test_a_damaged_run_file_is_one_sentence(run, text):
     for use in (list_saved, load_chosen):
         with pytest.raises(RunError, match=r"run\.json .*; run the experiment again"):
             use(run)
+
+
+def test_a_run_that_has_not_ended_says_so(tmp_path):
+    (tmp_path / "run.json").write_text('{"status": "running", "winners": {}}')
+    with pytest.raises(
+        RunError, match="has not ended and chose no model yet; wait for it, or run its command again"
+    ):
+        load_chosen(tmp_path)
