@@ -78,33 +78,38 @@ def diversity_blocks(task: TaskView) -> list[dict[str, Any]]:
             continue
         members = [one for one in found.get("members") or () if isinstance(one, Mapping)]
         pairs = [one for one in found.get("pairs") or () if isinstance(one, Mapping)]
+        means = found.get("mean")
+        figures = dict(found) | (
+            {f"mean {name}": one for name, one in means.items()} if isinstance(means, Mapping) else {}
+        )
         blocks.append(
             {
                 "model": model,
                 "members": _table(members),
                 "pairs": _table(pairs),
-                "figures": [
-                    (_title(key), _cell(value))
-                    for key, value in found.items()
-                    if isinstance(value, int | float | str) and not isinstance(value, bool)
-                ],
+                "figures": [(_title(key), _cell(value)) for key, value in figures.items() if _is_figure(value)],
             }
         )
     return blocks
 
 
-def _table(given: list[Mapping[str, Any]]) -> dict[str, Any] | None:
-    rows = [{name: _plain(value) for name, value in row.items()} for row in given]
-    names = list(dict.fromkeys(name for row in rows for name in row if not isinstance(row[name], Mapping | list)))
-    if not rows or not names:
+def _table(rows: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    names = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if all(row.get(name) is None or _is_figure(row[name]) for row in rows)
+    ]
+    if not names:
         return None
-    cells = [[(_cell(row.get(name)), finite(row.get(name)) is not None) for name in names] for row in rows]
+    cells = [[(_cell(row.get(name)), not isinstance(row.get(name), str)) for name in names] for row in rows]
     return {"columns": [_title(name) for name in names], "rows": cells}
 
 
-def _plain(value: Any) -> Any:
-    """The figure of an estimate; anything else as it is."""
-    return value.get("value") if isinstance(value, Mapping) and "value" in value else value
+def _is_figure(value: Any) -> bool:
+    """A text, a number, or a figure with its interval."""
+    if isinstance(value, Mapping):
+        return "value" in value
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
 
 
 def _title(name: str) -> str:
@@ -113,8 +118,10 @@ def _title(name: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return words.MISSING if value is None else str(value)
+    if isinstance(value, Mapping):
+        return words.with_interval(parse_estimate(value), 2)
+    if value is None or isinstance(value, str):
+        return words.MISSING if value is None else value
     return words.count(value) if isinstance(value, int) else words.number(value)
 
 

@@ -246,13 +246,19 @@ SEARCH = {
     "default_score": 0.66,
 }
 DIVERSITY = {
-    "members": [
-        {"name": "tfidf_logreg", "weight": 0.6, "score": 0.7},
-        {"name": "rules", "weight": 0.4, "score": 0.5},
-    ],
-    "pairs": [{"a": "tfidf_logreg", "b": "rules", "agreement": 0.81, "kappa": 0.6, "q": None}],
     "n": 240,
-    "oracle": 0.93,
+    "groups": 80,
+    "members": [{"name": "tfidf_logreg", "weight": 0.6}, {"name": "rules", "weight": None}],
+    "pairs": [
+        {
+            "a": "tfidf_logreg",
+            "b": "rules",
+            "disagreement": {"value": 0.2, "low": 0.15, "high": 0.25},
+            "kappa": None,
+        }
+    ],
+    "mean": {"disagreement": {"value": 0.2, "low": 0.15, "high": 0.25}},
+    "kappa_of_all": {"value": 0.6, "low": None, "high": None},
 }
 
 

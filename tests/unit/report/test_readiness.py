@@ -52,7 +52,22 @@ def test_what_could_not_be_made_keeps_its_reason(small_run, edit):
 def test_members_of_an_ensemble_and_their_pairs_are_tables(many_folder):
     (block,) = readiness.diversity_blocks(RunView(many_folder).tasks[0])
     assert block["model"].name == "stack_of_everything"
-    assert block["members"]["columns"] == ["Name", "Weight", "Score"]
-    assert block["members"]["rows"][0] == [("tfidf_logreg", False), ("0.600", True), ("0.700", True)]
-    assert block["pairs"]["rows"][0][-1] == ("—", False)
-    assert block["figures"] == [("N", "240"), ("Oracle", "0.930")]
+    assert block["members"]["columns"] == ["Name", "Weight"]
+    assert block["members"]["rows"] == [
+        [("tfidf_logreg", False), ("0.600", True)],
+        [("rules", False), ("—", True)],
+    ]
+    assert block["pairs"]["rows"][0][2:] == [("0.20 [0.15, 0.25]", True), ("—", True)]
+    assert dict(block["figures"]) == {
+        "N": "240",
+        "Groups": "80",
+        "Kappa of all": "0.60",
+        "Mean disagreement": "0.20 [0.15, 0.25]",
+    }
+
+
+@pytest.mark.parametrize("found", [{}, None, {"members": None, "pairs": [3]}])
+def test_diversity_that_holds_nothing_breaks_nothing(small_run, edit, found):
+    edit(small_run, lambda results: results["tasks"]["jailbreak"]["models"][0].update(diversity=found))
+    for block in readiness.diversity_blocks(RunView(small_run).tasks[0]):
+        assert (block["members"], block["pairs"], block["figures"]) == (None, None, [])
