@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from demur.config import Settings
 
 Method = Literal["auto", "grid", "optuna"]
-Pruner = Literal["none", "median", "halving"]
+Pruner = Literal["none", "median", "third", "halving"]
 
 
 class Dimension(Settings):
@@ -68,9 +68,9 @@ class SearchConfig(Settings):
         description="Seconds after which no further trial begins; what came out then depends on the machine.",
     )
     pruner: Pruner = Field(
-        default="median",
-        description="What ends a poor trial of optuna early, after each fold and validation: median (below the "
-        "median of earlier trials), halving (not among the best half), none.",
+        default="third",
+        description="What ends a poor trial of optuna early, after each fold and validation: median, third (not "
+        "among the best half or third of the trials that were complete), halving (successive), none.",
     )
     metric: str = Field(default="custom_score", description="What is made best; see demur.metrics.")
     nested: bool = Field(

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, float], None]
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+_KEPT = {"median": 50.0, "third": 100 / 3}
+"""Percent of the complete trials that a trial must be among at each point."""
+_FIRST_WHOLE = 4
+"""Trials that are complete before any is measured by them."""
 _TOLD = ("params", "state", "scores", "fits", "epochs", "seconds", "reason")
 
 
@@ -110,8 +114,8 @@ def _encode(value: Any, dimension: Dimension) -> Any:
 
 
 def _new_pruner(optuna: Any, search: SearchConfig) -> Any:
-    if search.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=min(4, _startup(search)), n_warmup_steps=0)
+    if search.pruner in _KEPT:
+        return optuna.pruners.PercentilePruner(_KEPT[search.pruner], n_startup_trials=_FIRST_WHOLE)
     if search.pruner == "halving":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
     return optuna.pruners.NopPruner()

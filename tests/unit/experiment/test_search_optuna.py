@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_trials_and_another_others(bench):
     assert [params for params, *_ in one[1:]] != [params for params, *_ in other[1:]]
 
 
-@pytest.mark.parametrize("pruner", ["none", "median", "halving"])
+@pytest.mark.parametrize("pruner", ["none", "third", "halving"])
 def test_a_search_stopped_and_resumed_gives_the_same_trials(bench, pruner, monkeypatch):
     unbroken = figures(start(bench, trials=14, pruner=pruner, file="whole.sqlite"))
     fits, real = [], _search_optuna.run_trial
@@ -73,7 +73,7 @@ def test_a_finished_search_is_read_and_not_run_again(bench):
     assert bench.fitted == []
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving"])
+@pytest.mark.parametrize("pruner", ["median", "third", "halving"])
 def test_pruned_trials_count_as_trials_and_cost_less(bench, pruner):
     pruned = start(bench, trials=16, pruner=pruner)
     assert len(pruned) == 16
