@@ -68,7 +68,7 @@ def load_changes(folder: Path, config: TransformerConfig, task: Task) -> tuple[n
     """
     known = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
     try:
-        base = resolve_model(config.model)
+        base = resolve_model(config.model, fetch=False)
     except ConfigError as error:
         raise ArtifactError(
             f"the model in {folder} holds only its changes to '{known['model']}', which is missing: {error}"
