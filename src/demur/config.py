@@ -24,6 +24,7 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+_BOOL_TAG = "tag:yaml.org,2002:bool"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
 
 
@@ -79,6 +80,30 @@ def merge_values(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
     return merged
 
 
+def parse_yaml(text: str) -> Any:
+    """Parse YAML as version 1.2 has it: ``on``, ``off``, ``yes`` and ``no`` are words, so ``on: cv`` is a key.
+
+    Raises
+    ------
+    yaml.YAMLError
+        It is no YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """The safe loader with the booleans of YAML 1.2."""
+
+    pairs = yaml.SafeLoader.yaml_implicit_resolvers.items()
+    kept = {first: [rule for rule in rules if rule[0] != _BOOL_TAG] for first, rules in pairs}
+    Loader.yaml_implicit_resolvers = kept
+    Loader.add_implicit_resolver(_BOOL_TAG, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+    loader = Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read one YAML or JSON file into a mapping, with ``${VAR}`` filled from the environment.
 
@@ -100,7 +125,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check its permissions") from None
     try:
-        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        value = json.loads(text) if path.suffix == ".json" else parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not readable as {path.suffix[1:] or 'YAML'}: {reason}") from None
@@ -138,7 +163,7 @@ def overlay_environment(values: dict[str, Any], model: type[Settings], prefix: s
             node[part] = dict(child) if isinstance(child, dict) else {}
             node = node[part]
         try:
-            node[path[-1]] = yaml.safe_load(text)
+            node[path[-1]] = parse_yaml(text)
         except yaml.YAMLError:
             raise ConfigError(
                 f"the environment variable {name} is not readable as YAML; quote its value", key=".".join(path)

@@ -15,6 +15,7 @@ from demur.config import (
     merge_values,
     overlay_environment,
     parse_settings,
+    parse_yaml,
     read_mapping,
 )
 from demur.errors import ConfigError
@@ -256,3 +257,26 @@ def test_values_laid_over_others_replace_what_they_name_and_keep_the_rest():
     over = {"train": {"epochs": 2}, "names": [3], "c": None}
     assert merge_values(below, over) == {"train": {"rate": 1, "epochs": 2}, "names": [3], "c": None}
     assert below["train"]["epochs"] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on: cv", {"on": "cv"}),
+        ("a: yes", {"a": "yes"}),
+        ("a: [true, False]", {"a": [True, False]}),
+        ("a: 1.5", {"a": 1.5}),
+        ("a: null", {"a": None}),
+        ("", None),
+    ],
+)
+def test_words_such_as_on_are_no_booleans(text, value):
+    assert parse_yaml(text) == value
+
+
+def test_yes_and_no_are_still_taken_where_a_setting_is_true_or_false(tmp_path):
+    class Switch(Settings):
+        a: bool
+
+    (tmp_path / "c.yaml").write_text("a: no")
+    assert parse_settings(Switch, read_mapping(tmp_path / "c.yaml")).a is False

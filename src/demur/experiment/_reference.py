@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -18,6 +19,10 @@ below; `${NAME}` and `${NAME:default}` are filled from the environment. Preceden
 (`DEMUR_SEED=3`, `DEMUR_SPLIT__TEST=0.3`), flags. `demur config show FILE` prints every value and where it came
 from, `demur config schema` the JSON Schema for editors.
 """
+
+
+_BOUNDED = re.compile(r"Annotated\[([\w.]+), FieldInfo\((?:[^()]|\([^()]*\))*\)\]")
+"""A type with bounds inside another; the bounds are left to the text."""
 
 
 def write_reference() -> str:
@@ -54,7 +59,7 @@ def _inner(annotation: Any) -> type[BaseModel] | None:
 def _kind(annotation: Any) -> str:
     if isinstance(annotation, type) and not get_args(annotation):
         return "mapping" if issubclass(annotation, BaseModel) else annotation.__name__
-    words = str(annotation)
+    words = _BOUNDED.sub(r"\1", str(annotation))
     for module in ("typing.", "collections.abc."):
         words = words.replace(module, "")
     inner = _inner(annotation)

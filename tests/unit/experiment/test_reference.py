@@ -42,3 +42,9 @@ def test_keys_of_nested_settings_bear_their_path(page: str) -> None:
 
 def test_a_required_key_says_so(page: str) -> None:
     assert re.search(r"\| `data\.path` \| str \| required \|", page)
+
+
+def test_bounds_inside_a_type_are_not_shown_as_code():
+    page = write_reference()
+    assert "FieldInfo" not in page
+    assert "| `seeds` | tuple[int] | none |" in page
