@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -130,12 +131,18 @@ class NeighbourHead:
     decay: float
     prior: float
 
+    @cached_property
+    def _columns(self) -> Matrix:
+        """The rows turned into columns, in the precision of the product."""
+        return np.asarray(self.rows.T, dtype=np.float64)
+
     @classmethod
     def fit(cls, config: EmbeddingConfig, rows: HeadRows) -> Self:
         """Keep all rows, and choose decay and prior by each row's neighbours of other groups."""
         unit, weights = _to_unit(rows.matrix).astype(np.float32), _row_weights(config, rows.classes)
         count = min(config.neighbours, len(unit))
-        near, cosines = _find_nearest(unit, unit, count, rows.groups)
+        # Through float32, as the rows are kept.
+        near, cosines = _find_nearest(unit, unit.T.astype(np.float64), count, rows.groups)
         best: tuple[float, float, float] | None = None
         for decay in _DECAYS:
             votes = _count_votes(near, cosines, decay, weights, rows.classes)
@@ -149,7 +156,7 @@ class NeighbourHead:
 
     def predict_proba(self, matrix: Any) -> Matrix:
         """Probabilities ``(n, k)``."""
-        near, cosines = _find_nearest(_to_unit(matrix).astype(np.float32), self.rows, self.neighbours)
+        near, cosines = _find_nearest(_to_unit(matrix), self._columns, self.neighbours)
         return _shares(_count_votes(near, cosines, self.decay, self.weights, self.classes), self.prior)
 
 
@@ -202,7 +209,7 @@ def _softmax(logits: Matrix) -> Matrix:
 
 
 def _find_nearest(
-    asked: NDArray[np.float32], rows: NDArray[np.float32], count: int, groups: Ids | None = None
+    asked: NDArray[Any], columns: Matrix, count: int, groups: Ids | None = None
 ) -> tuple[Ids, Matrix]:
     """Numbers and cosines ``(n, count)`` of the nearest rows; with ``groups``, the own group's have -inf."""
     near = np.empty((len(asked), count), dtype=np.int64)
@@ -210,11 +217,11 @@ def _find_nearest(
     for start in range(0, len(asked), _BLOCK):
         block = slice(start, start + _BLOCK)
         # In float64: rows must be ranked alike whatever else is asked in the same product.
-        close = asked[block].astype(np.float64) @ rows.T.astype(np.float64)
+        close = asked[block].astype(np.float64) @ columns
         if groups is not None:
             close[groups[block, None] == groups[None, :]] = -np.inf
         # Of equal rows the first wins, whichever way the last bits were rounded.
-        ranked = np.arange(len(rows)) * _TIE - close.round(9)
+        ranked = np.arange(columns.shape[1]) * _TIE - close.round(9)
         near[block] = np.argpartition(ranked, count - 1, axis=1)[:, :count]
         cosines[block] = np.take_along_axis(close, near[block], axis=1)
     return near, cosines

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demur.data import Records
-from demur.errors import ArtifactError
+from demur.errors import ArtifactError, ConfigError
 from demur.models import list_presets, load
 from demur.models.embedding import EmbeddingClassifier, EmbeddingConfig
 from demur.tasks import REFUSAL
@@ -145,6 +145,18 @@ def test_every_pooling_learns_and_is_saved(make, small_records, tmp_path, poolin
     np.testing.assert_array_equal(
         load(tmp_path / "model").predict_proba(small_records), model.predict_proba(small_records)
     )
+
+
+def test_an_mpnet_encoder_reads_as_many_tokens_as_it_has_places_for(
+    make, make_checkpoint, small_records, tmp_path
+):
+    encoder = str(make_checkpoint("mpnet"))
+    model = make(encoder=encoder, max_tokens=128).fit(small_records)
+    model.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(small_records), model.predict_proba(small_records))
+    with pytest.raises(ConfigError, match="reads at most 130 tokens; lower it"):
+        make(encoder=encoder, max_tokens=131).fit(small_records)
 
 
 @pytest.mark.parametrize("head", ["logreg", "svc", "prototype", "knn"])
