@@ -42,4 +42,5 @@ class CurveFiles:
             )
         moved = getattr(classifier, "alpha_trajectory", None) or getattr(training, "alpha_trajectory", None)
         if moved:
-            write_json(self.alpha, moved)
+            # A model with several heads has a trajectory for each task.
+            write_json(self.alpha, moved.get(classifier.task.name, moved))
