@@ -124,8 +124,8 @@ def _download(name: str) -> Path:
     except Exception as error:
         # The hub client raises its own errors, httpx's and OSError.
         # The client's first sentence says what happened, the rest what it tried.
-        told = " ".join(str(error).split()).split(" An error happened")[0][:120]
-        reason = f"{type(error).__name__}: {told}"
+        told = " ".join(str(error).split()).split(" An error happened")[0][:120].removeprefix("Got: ")
+        reason = told or type(error).__name__
         known = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)
         if isinstance(error, known):
             raise ConfigError(
