@@ -13,6 +13,7 @@ from demur.analysis._config import AnalysisConfig
 from demur.analysis._pairs import Difference, compare_pairs
 from demur.analysis._predicted import Loader, Predicted
 from demur.data import Records
+from demur.metrics import security_score
 from demur.tasks import Task
 
 SEES = {
@@ -22,8 +23,9 @@ SEES = {
     "source and answering model": ("source", "answerer"),
 }
 """What a baseline knows of a row."""
-RULES = ("most frequent", "most telling")
-"""Which label it calls: the most frequent among training rows like it, or the one most over its overall share."""
+RULES = ("most frequent", "most telling", "best scoring")
+"""Which label it calls: the most frequent among training rows like it; the one most over its overall share; or,
+knowing nothing, the one that has the highest security score if every training row is called it."""
 _TESTED = ("test", "cv")
 _WINNER = "winner"
 
@@ -122,8 +124,8 @@ def _compare(
         # Where each answering model is of one source, knowing both is knowing the one.
         if min(kinds, default=2) < 2 or (len(kinds) > 1 and len(set(zip(*values, strict=True))) == max(kinds)):
             continue
-        for rule in RULES if columns else RULES[:1]:
-            proba = _judge(rows, parts, columns, rule, len(task.labels))
+        for rule in RULES[:2] if columns else RULES[::2]:
+            proba = _judge(task, rows, parts, columns, rule)
             judged[f"{sees}|{rule}"] = Predicted(rows.ids, rows.y, proba, rows.columns)
     chosen = [(_WINNER, name) for name in judged if name != _WINNER]
     pairs = compare_pairs(task, judged, "baseline", config, chosen)
@@ -135,10 +137,14 @@ def _compare(
 
 
 def _judge(
-    rows: Predicted, parts: Sequence[_Part], columns: Sequence[str], rule: str, k: int
+    task: Task, rows: Predicted, parts: Sequence[_Part], columns: Sequence[str], rule: str
 ) -> NDArray[np.float64]:
+    k = len(task.labels)
     proba = np.full((len(rows), k), 1 / k)
     for part in parts:
+        if rule == RULES[2]:
+            proba[part.places] = np.eye(k)[_best_label(task, part.train_y)]
+            continue
         train = list(zip(*(part.train[column] for column in columns), strict=True)) or [()] * len(part.train_y)
         values = [rows.column(column) for column in columns]
         keys = [tuple(column[place] for column in values) for place in part.places]
@@ -149,3 +155,8 @@ def _judge(
             shares = shares / shares.sum(axis=1, keepdims=True)
         proba[part.places] = shares
     return proba
+
+
+def _best_label(task: Task, y: NDArray[np.int64]) -> int:
+    scores = [security_score(task, y, np.full(len(y), label)).value for label in range(len(task.labels))]
+    return int(np.argmax(scores))

@@ -161,7 +161,7 @@ def _baseline_warnings(baselines: Sequence[Baseline]) -> list[str]:
         for metric, found in baseline.metrics.items():
             if found.a is None or found.b is None or not is_reached(found):
                 continue
-            how = f"knows only the {baseline.sees}" if baseline.sees != "nothing" else "always calls one label"
+            how = "always calls one label" if baseline.sees == "nothing" else f"knows only the {baseline.sees}"
             name = _METRIC_NAMES.get(metric, metric)
             text = (
                 f"a judge that reads no text and {how} has {name} {found.b:.3f} under '{baseline.protocol}' where "

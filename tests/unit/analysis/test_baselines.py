@@ -83,3 +83,12 @@ def test_knowing_both_is_left_out_where_one_implies_the_other(told, task, fast):
     assert found == {"nothing", "source", "answering model"}
     both = {one.sees for one in score_baselines(task, "winner", loader(cv=told), None, fast)}
     assert "source and answering model" in both
+
+
+def test_one_label_for_all_may_reach_a_score_and_is_among_the_judges(told, task, fast):
+    """Calling everything a soft refusal has recall 1 there and makes no critical error: half of all points."""
+    rows = replace(told, y=np.array([0, 0, 1, 2] * 60))
+    found = score_baselines(task, "winner", loader(cv=rows), None, fast)
+    by = {one.rule: one.metrics["custom_score"].b for one in found if one.sees == "nothing"}
+    assert by["best scoring"] == pytest.approx(0.5)
+    assert by["most frequent"] < 0.1
