@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.metrics import PROBABILITY_FLOOR, log_losses
+from demur.metrics import PROBABILITY_FLOOR
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Numbers = Mapping[str, Any]
 COLDEST, HOTTEST = 0.05, 20.0
 """Bounds of a temperature."""
+_TINY = 1e-300
 
 
 def fit_temperature(y: IntArray, probabilities: FloatArray) -> dict[str, Any]:
     """The temperature of least log loss; the most probable class stays what it is.
 
-    A class that has probability 0 in every row, as one the classifier never learned, keeps it.
+    A class that has probability 0 in every row, as one the classifier never learned, keeps it. Each row counts,
+    with a weight of ``1 / (n + k)``, for every other class too (Laplace's rule): without it, the temperature of
+    rows that are all answered rightly would be 0, and the next mistake a sure one.
 
     References
     ----------
@@ -34,9 +37,15 @@ def fit_temperature(y: IntArray, probabilities: FloatArray) -> dict[str, Any]:
 
     never = np.flatnonzero(probabilities.max(axis=0) == 0).tolist()
 
+    n, k = probabilities.shape
+    targets = np.full((n, k), 1 / (n + k))
+    targets[np.arange(n), y] = (n + 1) / (n + k)
+    targets[:, never] = 0
+
     def loss(log_temperature: float) -> float:
         numbers = {"temperature": float(np.exp(log_temperature)), "never": never}
-        return float(log_losses(y, apply_temperature(numbers, probabilities)).mean())
+        mapped = apply_temperature(numbers, probabilities)
+        return float(-(targets * np.log(np.maximum(mapped, _TINY))).sum(axis=1).mean())
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})

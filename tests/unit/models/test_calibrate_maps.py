@@ -49,10 +49,12 @@ def sigmoid_of_sklearn(kind, y, columns):
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_temperature_is_that_of_a_plain_search(k):
+    """Of least cross-entropy to one-hot labels that Laplace's rule moves off 0 and 1."""
     y, p = sample(k=k)
+    targets = (np.eye(k)[y] * len(y) + 1) / (len(y) + k)
 
     def loss(inverse):
-        return -log_softmax(np.log(p) * inverse[0], axis=1)[np.arange(len(y)), y].mean()
+        return -(targets * log_softmax(np.log(p) * inverse[0], axis=1)).sum(axis=1).mean()
 
     wanted = minimize(loss, [1.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x[0]
     assert 1 / fit_temperature(y, p)["temperature"] == pytest.approx(wanted, rel=1e-4)
@@ -60,12 +62,22 @@ def test_temperature_is_that_of_a_plain_search(k):
 
 def test_temperature_of_two_classes_is_a_logistic_regression_without_intercept():
     y, p = sample(k=2)
-    free = LogisticRegression(C=1e12, fit_intercept=False, tol=1e-10, max_iter=1000).fit(log_odds(p)[:, 1:], y)
+    free = LogisticRegression(C=1e12, fit_intercept=False, tol=1e-10, max_iter=1000)
+    odds, weights = log_odds(p)[:, 1:], np.repeat([401 / 402, 1 / 402], 400)
+    free.fit(np.vstack([odds, odds]), np.concatenate([y, 1 - y]), sample_weight=weights)
     assert 1 / fit_temperature(y, p)["temperature"] == pytest.approx(free.coef_[0, 0], rel=1e-4)
 
 
 def test_a_model_twice_too_sure_gets_about_temperature_two():
     assert fit_temperature(*sample(n=8000))["temperature"] == pytest.approx(2, rel=0.06)
+
+
+@pytest.mark.parametrize("rows", [30, 300])
+def test_rows_that_are_all_right_do_not_make_the_model_wholly_sure(rows):
+    y = np.arange(rows) % 3
+    p = np.eye(3)[y] * 0.4 + 0.2
+    found = APPLIES["temperature"](fit_temperature(y, p), p)
+    assert found.max() == pytest.approx((rows + 1) / (rows + 3), abs=1e-4)
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])

@@ -52,6 +52,10 @@ class EnsembleClassifier(BaseClassifier[EnsembleConfig]):
         "vote_weighted": {"method": "weighted"},
         "stacking": {"method": "stacking"},
     }
+    search_space = {  # noqa: RUF012
+        "method": {"choices": ["soft", "hard", "weighted", "stacking"]},
+        "c": {"low": 0.05, "high": 20.0, "log": True},
+    }
 
     diversity: dict[str, Any] | None = None
     weights: NDArray[np.float64] | None = None

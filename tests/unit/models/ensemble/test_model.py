@@ -144,6 +144,21 @@ def test_it_reads_what_any_member_reads():
     assert new(task=PROMPT_RISK).reads == ("prompt",)
 
 
+@pytest.mark.slow
+def test_a_network_that_watches_rows_is_a_member_like_another(labelled, tmp_path):
+    train = {"epochs": 1, "batch_size": 16}
+    sizes = {"embeddings": "random", "vocabulary": 320, "embedding_dim": 16, "filters": 8, "max_tokens": 48}
+    network = {"preset": "neural_cnn", "settings": {**sizes, "prompt_tokens": 16, "train": train}}
+    rows = labelled(REFUSAL, n=90)
+    classifier = new({"members": ["tfidf_nb", network], "method": "stacking", "folds": 2})
+    classifier.checkpoint_folder = tmp_path / "checkpoints"
+    classifier.fit(rows).save(tmp_path / "model")
+    assert len(classifier.diversity["members"]) == 2
+    np.testing.assert_array_equal(
+        demur.load(tmp_path / "model").predict_proba(rows), classifier.predict_proba(rows)
+    )
+
+
 def test_it_names_no_features(made):
     assert made({"method": "soft"}).top_features() is None
 
