@@ -150,12 +150,20 @@ def fit_operating_points(
     intervals
         How intervals are drawn.
 
+    Raises
+    ------
+    UsageError
+        A rate is not between 0 and 1.
+
     References
     ----------
     Tong, Feng and Li, Neyman-Pearson classification algorithms and NP receiver operating characteristics, Science
     Advances 4, 2018, on thresholds from order statistics; Efron and Tibshirani, An introduction to the bootstrap,
     1993, section 4, on the plug-in principle.
     """
+    for rate in rates:
+        if not 0 < rate < 1:
+            raise UsageError(f"the false-positive rate {rate:g} is not between 0 and 1; 0.01 is one in a hundred")
     threat = task.label_ids(task.threat_labels)
     positive = np.isin(y, threat)
     scores = threat_scores(probabilities, threat)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from demur.config import Settings
 from demur.data import Records
@@ -54,6 +54,20 @@ class ReadyConfig(Settings):
     unit: Literal["group", "row"] = Field(
         default="group", description="What is exchangeable: groups (each counts once) or single rows."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> ReadyConfig:
+        rates = self.false_positive_rates
+        for rate in rates:
+            if not 0 < rate < 1:
+                raise ValueError(
+                    f"the false-positive rate {rate:g} is not between 0 and 1; 0.01 is one in a hundred"
+                )
+        if len(set(rates)) < len(rates):
+            raise ValueError(
+                f"false-positive rates repeat: {', '.join(f'{rate:g}' for rate in rates)}; name each once"
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -190,3 +190,10 @@ def test_a_task_of_ones_own_without_threat_labels_flags_all_but_the_first():
     task = Task(name="tone", labels=("calm", "glad", "stern"))
     y, p = np.repeat([0, 1, 2], 50), np.tile(np.eye(3), (50, 1))
     assert fit_operating_points(task, y, p, np.arange(150), (0.1,), NO_DRAWS).threat == (1, 2)
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 5])
+def test_a_rate_that_is_none_is_refused(rate):
+    y, p = rows()
+    with pytest.raises(UsageError, match="is not between 0 and 1"):
+        fit(y, p, (rate,))

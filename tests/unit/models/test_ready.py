@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import demur
+from demur.config import parse_settings
 from demur.data import Records
-from demur.errors import EmptyDataError
+from demur.errors import ConfigError, EmptyDataError
 from demur.metrics import Bootstrap
 from demur.models import BaseClassifier, ReadyConfig, make_ready
 from demur.models._calibrate import cross_fit
@@ -211,3 +212,12 @@ def test_a_classifier_that_gives_a_class_no_probability_is_made_ready(fitted, la
     report = make_ready(classifier, labelled(task, n=150), ReadyConfig(alpha=0.2), 0, FEW_DRAWS)
     assert np.isfinite(report.probabilities).all()
     classifier.calibration = classifier.operating = classifier.conformal = None
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [([0.0], "0 is not between"), ([1.5], "1.5 is not between"), ([0.1, 0.1], "repeat: 0.1, 0.1")],
+)
+def test_rates_that_cannot_be_are_refused(rates, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_settings(ReadyConfig, {"false_positive_rates": rates})
