@@ -70,12 +70,14 @@ def _run(cell: Cell, step: Step) -> dict[str, Any]:
                 _fit_part(cell, part)
         shutil.rmtree(cell.work, ignore_errors=True)
     frames = _gather(cell)
-    result = cell.folder.read_cell(task, name, cell.judge_key)
-    if result is None or set(result["evaluations"]) != set(frames):
-        result = _judge(cell, frames)
-        cell.folder.write_cell(task, name, cell.judge_key, result)
+    judged = cell.folder.read_cell(task, name, cell.judge_key)
+    if judged is None or set(judged["evaluations"]) != set(frames):
+        judged = _judge(cell, frames)
+        cell.folder.write_cell(task, name, cell.judge_key, judged)
     for protocol, frame in frames.items():
         _write_frame(cell.folder.predictions(task, name, protocol), frame)
+    facts: dict[str, Any] = json.loads(cell.facts_path.read_text(encoding="utf-8"))
+    result = _empty_result(cell) | facts | judged
     _drop_stale_predictions(cell, result)
     _drop_stale_parts(cell)
     return result
@@ -91,9 +93,9 @@ def _gather(cell: Cell) -> dict[str, pl.DataFrame]:
 
 
 def _judge(cell: Cell, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """The part of the result that draws and level change; the rest are facts of the main fit."""
     task, config = cell.data.task, cell.config
     reported = cell.data.records.take(cell.data.main.test).texts("id")
-    facts: dict[str, Any] = json.loads(cell.facts_path.read_text(encoding="utf-8"))
     sides = list(cell.main_sides())
     seeds = {config.first_seed: {side: frames[side] for side in sides}}
     for part in cell.parts:
@@ -102,7 +104,7 @@ def _judge(cell: Cell, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     evaluations = {
         protocol: judge_protocol(task, protocol, frame, config, reported) for protocol, frame in frames.items()
     }
-    return _empty_result(cell) | facts | {"evaluations": evaluations, "seeds": judge_seeds(task, seeds, config)}
+    return {"evaluations": evaluations, "seeds": judge_seeds(task, seeds, config)}
 
 
 def _fit_main(cell: Cell) -> None:

@@ -395,3 +395,11 @@ def test_a_fit_that_was_killed_finds_its_checkpoints_and_the_next_fit_does_not(c
     assert run_cell(one, silent)["status"] == "ok"
     assert Resuming.found == [False, True, False, False]
     assert not one.work.exists()
+
+
+def test_costs_are_those_of_the_fit_that_is_saved(cell):
+    one = cell()
+    run_cell(one, silent)
+    facts = json.loads(one.facts_path.read_text())
+    one.facts_path.write_text(json.dumps(facts | {"fit_s": 123.0}))
+    assert run_cell(one, silent)["fit_s"] == 123.0
