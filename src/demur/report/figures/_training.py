@@ -36,7 +36,10 @@ def draw_learning(run: RunView, task: TaskView) -> Drawing | None:
         _draw_line(losses, points, "valid_loss", colour, (0, (4, 2)))
         _draw_line(scores, points, "score", colour, "-")
         _mark_best(scores, run, task, model, points, colour)
-    losses.set_ylim(bottom=0)
+    losses.set_ylim(0, _highest(curves, ("loss", "valid_loss")) * 1.08)
+    last = _highest(curves, ("epoch",))
+    for axis in (losses, scores):
+        _whole_ticks(axis, last)
     _legend(figure, [(wrapped_name(name, 30).replace("\n", ""), colours[name]) for name in names])
     spoken = "; ".join(_spoken(model, points) for model, points in curves)
     return Drawing(
@@ -63,6 +66,18 @@ def _draw_line(axis: Any, points: Sequence[Mapping[str, Any]], key: str, colour:
         epochs, values = zip(*known, strict=True)
         marker = "o" if len(known) == 1 else None
         axis.plot(epochs, values, color=colour, lw=1.6, ls=line, marker=marker, ms=4)
+
+
+def _highest(curves: Sequence[tuple[ModelView, Sequence[Mapping[str, Any]]]], keys: Sequence[str]) -> float:
+    values = [finite(point.get(key)) for _, points in curves for point in points for key in keys]
+    return max([value for value in values if value is not None], default=1.0)
+
+
+def _whole_ticks(axis: Any, last: float) -> None:
+    """At most eight ticks, on whole numbers."""
+    step = max(1, -(-int(last) // 8))
+    ticks = list(range(step, int(last) + 1, step)) or [0, 1]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
 
 
 def _mark_best(
@@ -131,11 +146,13 @@ def _draw_moves(axis: Any, task: TaskView, moved: Mapping[str, Any]) -> None:
         places.append(last * 1.06)
         values.append(values[-1])
         highest = max(highest, *values)
-        axis.step(places, values, where="post", color=style.CLASS_COLOURS[number], lw=max(4.2 - number, 1.4))
+        axis.step(places, values, where="post", color=style.CLASS_COLOURS[number], lw=max(3.4 - number, 1.4))
     axis.set_xlim(0, last * 1.06)
-    axis.set_xticks([0, round(last / 2), round(last)] if last >= 2 else [0, round(last)])
+    ticks = [0, round(last / 2), round(last)] if last >= 2 else [0, round(last)]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.set_ylim(0, highest * 1.12)
-    axis.set_yticks([0.5 * number for number in range(int(highest * 2) + 1)])
+    levels = [0.5 * number for number in range(int(highest * 2) + 1)]
+    axis.set_yticks(levels, [f"{level:.1f}" for level in levels])
     axis.set_xlabel("step")
 
 
