@@ -84,7 +84,15 @@ class Cell:
 
     def key_of(self, split: Split, seed: int) -> str:
         """Hash of everything a fit depends on."""
-        return hash_value(self._basis | {"split": hash_split(split), "seed": seed})
+        if id(split) not in self._hashes:
+            self._hashes[id(split)] = hash_split(split)
+        rows = self._hashes[id(split)]
+        return hash_value(self._basis | {"split": rows, "seed": seed})
+
+    @cached_property
+    def _hashes(self) -> dict[int, str]:
+        """Hashes of the splits of ``data`` by identity, since each is asked for many times."""
+        return {}
 
     @cached_property
     def key(self) -> str:

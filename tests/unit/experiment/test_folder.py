@@ -27,6 +27,9 @@ def test_things_lie_where_the_readers_of_a_run_look(folder):
     assert folder.results_file == root / "experiment_results.json"
     assert folder.csv_file == root / "results.csv"
     assert folder.model("t", "m") == root / "models" / "t" / "m"
+    assert folder.trials("t", "m") == root / "search" / "t" / "m.csv"
+    curves = folder.curves("t", "m")
+    assert (curves.curve, curves.alpha) == (root / "curves/t/m.json", root / "curves/t/alpha_trajectory_m.json")
     assert folder.predictions("t", "m", "test") == root / "predictions" / "t" / "m" / "test.parquet"
 
 

@@ -43,8 +43,9 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another(prepared):
     assert first.test.tolist() != other.test.tolist()
 
 
-def test_a_seed_of_the_split_itself_wins(prepared):
-    one, other = (prepared(seed=seed, split={"seed": 5})[0].main.test.tolist() for seed in (1, 2))
+@pytest.mark.parametrize("own", [0, 5])
+def test_a_seed_of_the_split_itself_wins(prepared, own):
+    one, other = (prepared(seed=seed, split={"seed": own})[0].main.test.tolist() for seed in (1, 2))
     assert one == other
 
 
