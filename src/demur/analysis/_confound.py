@@ -131,6 +131,10 @@ def confound_warnings(
 
 
 _PROPERTIES = {"source": "source", "answerer": "answering model"}
+_MEANING = {
+    False: "the score is not shown to come from the texts",
+    True: "this figure alone does not show that the winner tells labels apart",
+}
 _METRIC_NAMES = {"custom_score": "security score", "f1_macro": "macro-F1"}
 
 
@@ -166,7 +170,7 @@ def _baseline_warnings(baselines: Sequence[Baseline]) -> list[str]:
             text = (
                 f"a judge that reads no text and {how} has {name} {found.b:.3f} under '{baseline.protocol}' where "
                 f"the winner has {found.a:.3f} (difference {found.a - found.b:+.3f}"
-                f"{_bounds(found)}, n={baseline.n}): the score is not shown to come from the texts"
+                f"{_bounds(found)}, n={baseline.n}): {_MEANING[baseline.sees == 'nothing']}"
             )
             key = (baseline.protocol, metric)
             if key not in worst or found.b > worst[key][0]:

@@ -187,7 +187,15 @@ def _json(value: Mapping[str, Any]) -> str:
 
 
 def _json_or_number(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    return json.dumps(_rounded(value), ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, _DECIMALS) if isinstance(value, float) else value
 
 
 def _cell(value: Any) -> Any:

@@ -106,3 +106,10 @@ def test_nothing_is_said_where_nothing_is_wrong():
     balance = table_balance("source", PROMPT_RISK.labels, ["a", "b"], [[30, 30, 30], [31, 29, 30]])
     split = table_balance("split", PROMPT_RISK.labels, ["train", "test"], [[90, 0, 0], [0, 0, 90]])
     assert confound_warnings(PROMPT_RISK, [balance, split], [], None) == []
+
+
+def test_a_score_that_one_label_for_all_reaches_is_said_to_show_little():
+    baseline = Baseline("nothing", "best scoring", "test", 90, {"custom_score": difference(0.46, 0.5, -0.2, 0.1)})
+    (said,) = confound_warnings(PROMPT_RISK, [], [baseline], None)
+    assert said.startswith("a judge that reads no text and always calls one label has security score 0.500")
+    assert said.endswith("this figure alone does not show that the winner tells labels apart")

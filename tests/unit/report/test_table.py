@@ -233,7 +233,7 @@ def test_spread_over_folds_and_seeds_has_columns(write):
 def test_the_last_class_weights_are_read_from_the_trajectory_beside_the_table(write, tmp_path):
     folder = tmp_path / "curves" / "t"
     folder.mkdir(parents=True)
-    moved = {"final_alpha": {"no": 1.0, "yes": 1.4}, "changes": []}
+    moved = {"final_alpha": {"no": 1.0, "yes": 1.40000000001}, "changes": []}
     (folder / "alpha_trajectory_a.json").write_text(json.dumps(moved))
     assert write({"model": "a"})[0]["final_alpha"] == '{"no": 1.0, "yes": 1.4}'
 
