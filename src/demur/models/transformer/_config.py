@@ -35,6 +35,13 @@ class DistillSettings(Settings):
     weight: float = Field(
         default=0.5, gt=0, le=1, description="Share of the teacher in the loss; the labels have the rest."
     )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Let a teacher judge only rows that it did not learn, in that many grouped folds, "
+        "a fit each; 0: one teacher judges what it learned.",
+    )
     unseen: bool = Field(
         default=False,
         description="Assert that a saved teacher learned from no row that is held out here; needed to use one.",
@@ -42,6 +49,8 @@ class DistillSettings(Settings):
 
     @model_validator(mode="after")
     def _check_teacher(self) -> Self:
+        if self.folds == 1:
+            raise ValueError("distill.folds is 1; give 0 for none, or at least 2")
         if isinstance(self.teacher, dict):
             unknown = sorted(set(self.teacher) - {"preset", "family", "settings"})
             if unknown or ("preset" in self.teacher) == ("family" in self.teacher):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.data import Records
+from demur.data import Records, cross_validate
 from demur.errors import ConfigError
 from demur.models._artifact import MANIFEST
 from demur.models._base import BaseClassifier
@@ -43,17 +43,37 @@ def ask_teacher(student: TransformerClassifier, train: Records, valid: Records |
             if str(found["key"]) == key:
                 probabilities: NDArray[np.float64] = found["probabilities"]
                 return probabilities
-    teacher = _find_teacher(student, settings)
-    if not teacher.fingerprint:
-        if student.checkpoint_folder is not None:
-            teacher.checkpoint_folder = student.checkpoint_folder / "teacher"
-        teacher.companions = student.companions
-        teacher.fit(train, valid if teacher.wants_valid else None)
-    probabilities = teacher.predict_proba(train)
+    probabilities = _judge(student, settings, train, valid)
     if kept is not None:
         with full_disk_as_os_error(), replace_when_done(kept) as part, part.open("wb") as handle:
             np.savez(handle, key=np.array(key), probabilities=probabilities)
     return probabilities
+
+
+def _judge(
+    student: TransformerClassifier, settings: DistillSettings, train: Records, valid: Records | None
+) -> NDArray[np.float64]:
+    teacher = _find_teacher(student, settings)
+    if teacher.fingerprint:  # a saved one, which has learned already
+        return teacher.predict_proba(train)
+    if not settings.folds:
+        return _taught(student, teacher, "teacher", train, valid).predict_proba(train)
+    probabilities = np.full((len(train), len(student.task.labels)), np.nan)
+    for number, split in enumerate(cross_validate(train, student.task, settings.folds, student.seed)):
+        teacher = _taught(
+            student, _find_teacher(student, settings), f"teacher-{number}", train.take(split.train), valid
+        )
+        probabilities[split.test] = teacher.predict_proba(train.take(split.test))
+    return probabilities
+
+
+def _taught(
+    student: TransformerClassifier, teacher: BaseClassifier[Any], name: str, train: Records, valid: Records | None
+) -> BaseClassifier[Any]:
+    if student.checkpoint_folder is not None:
+        teacher.checkpoint_folder = student.checkpoint_folder / name
+    teacher.companions = student.companions
+    return teacher.fit(train, valid if teacher.wants_valid else None)
 
 
 def _kept_in(student: TransformerClassifier, settings: DistillSettings, train: Records) -> tuple[Path | None, str]:

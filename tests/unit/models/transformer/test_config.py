@@ -57,6 +57,11 @@ def test_a_teacher_that_is_described_badly_is_refused(teacher: dict[str, object]
         parse_settings(TransformerConfig, {"distill": {"teacher": teacher}})
 
 
+def test_one_fold_of_teachers_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"folds is 1; give 0 for none, or at least 2"):
+        parse_settings(TransformerConfig, {"distill": {"teacher": "a", "folds": 1}})
+
+
 @pytest.mark.parametrize("part", [LoraSettings, DistillSettings])
 def test_every_field_of_a_part_is_described(part: type[LoraSettings]) -> None:
     assert all(field.description for field in part.model_fields.values())

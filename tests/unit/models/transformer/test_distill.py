@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demur.data import Records
+from demur.data import Records, cross_validate
 from demur.errors import ConfigError, RegistryError
 from demur.models import CLASSIFIERS
 from demur.models.transformer import TransformerClassifier, TransformerConfig
@@ -46,6 +46,16 @@ def test_a_teacher_that_is_named_learns_the_training_rows_first(
     family = CLASSIFIERS.get("classical")
     alone = family(REFUSAL, None, 1).fit(rows).predict_proba(rows)
     np.testing.assert_allclose(ask_teacher(student(folder, teacher=teacher), rows, None), alone, atol=1e-6)
+
+
+def test_in_folds_no_row_is_judged_by_a_teacher_that_learned_it(folder: Path, refusals: Maker) -> None:
+    rows = refusals(36).with_column("group", [str(number % 9) for number in range(36)])
+    found = ask_teacher(student(folder, teacher="tfidf_logreg", folds=3), rows, None)
+    expected = np.empty((36, 3))
+    for split in cross_validate(rows, REFUSAL, 3, seed=1):
+        alone = CLASSIFIERS.get("classical")(REFUSAL, None, 1).fit(rows.take(split.train))
+        expected[split.test] = alone.predict_proba(rows.take(split.test))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_with_all_the_weight_the_student_follows_its_teacher(folder: Path, refusals: Maker) -> None:
