@@ -15,7 +15,7 @@ Architecture = Literal["cnn", "lstm", "bilstm", "transformer", "hybrid"]
 class NeuralTrainConfig(TrainConfig):
     """The training loop with the defaults of networks that start from nothing: more passes, larger steps."""
 
-    epochs: int = Field(default=15, ge=1, le=1000, description="Most passes over the training rows.")
+    epochs: int = Field(default=20, ge=1, le=1000, description="Most passes over the training rows.")
     batch_size: int = Field(default=32, ge=1, le=4096, description="Rows a step and device.")
     learning_rate: float = Field(default=1.5e-3, gt=0, le=1, description="Peak learning rate of AdamW.")
     patience: int = Field(
