@@ -1,6 +1,6 @@
 """Rate of training with length buckets and dynamic padding against padding to max_length; see README.md.
 
-    python benchmarks/bucketing/run.py [--rows 256] [--rounds 2] [--max-tokens 256] [--cores 1]
+    python benchmarks/bucketing/run.py [--rows 320] [--rounds 2] [--shuffled] [--cores 1]
 
 With DEMUR_REAL_DATA naming the folder of refusal.jsonl, its responses are used; else neutral generated ones.
 """
@@ -24,9 +24,9 @@ MIN_SPEEDUP = 1.8
 BATCH_SIZE = 16
 CONTENDERS: dict[str, dict[str, Any]] = {
     "max_length": {"padding": "max_length", "bucketing": False},
-    "dynamic": {"padding": "dynamic", "bucketing": False},
     "dynamic + bucketing": {"padding": "dynamic", "bucketing": True},
 }
+SHUFFLED: dict[str, dict[str, Any]] = {"dynamic": {"padding": "dynamic", "bucketing": False}}
 FILLER = "it is a matter of patience and of good light so begin early and keep notes on what you see"
 
 
@@ -94,10 +94,11 @@ def train_once(folder: Path, dataset: Any, collator: Any, settings: dict[str, An
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     rows, texts = read_rows(options.rows)
     dataset, collator, folder = encode(rows, options.max_tokens)
-    train_once(folder, dataset_head(dataset, BATCH_SIZE), collator, CONTENDERS["dynamic"], options.max_tokens)
-    found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in CONTENDERS}
+    train_once(folder, dataset_head(dataset, BATCH_SIZE), collator, CONTENDERS["max_length"], options.max_tokens)
+    contestants = (SHUFFLED if options.shuffled else {}) | CONTENDERS
+    found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in contestants}
     for _ in range(options.rounds):
-        for name, settings in CONTENDERS.items():
+        for name, settings in contestants.items():
             found[name].append(train_once(folder, dataset, collator, settings, options.max_tokens))
     first = found["max_length"]
     contenders = [
@@ -171,9 +172,10 @@ def write_results(result: dict[str, Any]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--shuffled", action="store_true", help="Time dynamic padding without buckets as well.")
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
     machine = {
