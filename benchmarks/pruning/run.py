@@ -25,11 +25,11 @@ MOST_COST, TOLERANCE = 0.5, 0.005
 PRUNERS = ("none", "median", "third", "halving")
 FIRST_SEED = 10
 """The default pruner was chosen by looking at seeds 0 to 2 of the first case."""
-LEFT_OUT = "openai_moderation"
-"""A source whose labels are of content, not of intent."""
 CASES: dict[str, dict[str, Any]] = {
     "logreg": {
         "title": "TF-IDF and logistic regression, pruned between 5 folds",
+        "task": "prompt_risk",  # sources labelled by intent
+        "sources": ("xstest_prompts", "coconot", "aegis_test", "simple_safety_tests"),
         "model": {"preset": "tfidf_logreg"},
         "search": {
             "method": "optuna",
@@ -45,16 +45,18 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cnn": {
         "title": "CNN, pruned after every epoch and fold (3 folds of at most 5 epochs)",
+        "task": "refusal",
+        "sources": ("xstest",),
         "model": {
             "family": "neural",
             "settings": {
                 "embeddings": "random",
                 "max_tokens": 64,
-                "prompt_tokens": 48,
+                "prompt_tokens": 16,
                 "train": {"epochs": 5, "device": "cpu"},
             },
         },
-        "limit": 600,
+        "limit": 900,
         "search": {
             "method": "optuna",
             "trials": 12,
@@ -70,28 +72,28 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare(limit: int | None) -> Any:
-    """Cleaned and grouped rows of prompt risk, as a run of an experiment would have them."""
+def prepare(case: dict[str, Any]) -> Any:
+    """Cleaned and grouped rows of a task, as a run of an experiment would have them."""
     from demur.config import parse_settings
     from demur.data import Records
     from demur.experiment import ExperimentConfig
     from demur.experiment._folder import RunFolder
     from demur.experiment._prepare import prepare_tasks
-    from demur.tasks import PROMPT_RISK
+    from demur.tasks import BUILT_IN
 
-    real = os.environ.get("DEMUR_REAL_DATA")
+    real, task = os.environ.get("DEMUR_REAL_DATA"), case["task"]
     with tempfile.TemporaryDirectory() as work:
         data: dict[str, Any] = {"path": "starter:desk"}
         if real:
             rows = Path(work) / "rows.jsonl"
-            with (Path(real) / "prompt_risk.jsonl").open(encoding="utf-8") as lines:
-                rows.write_text("".join(line for line in lines if json.loads(line)["source"] != LEFT_OUT))
-            data = {"path": str(rows), "columns": {"prompt_risk": "label"}}
-        if limit:
-            data["limit"] = limit
-        values = {"tasks": ["prompt_risk"], "data": [data], "blind": [], "validation": {"leave_one_out": []}}
+            with (Path(real) / f"{task}.jsonl").open(encoding="utf-8") as lines:
+                rows.write_text("".join(line for line in lines if json.loads(line)["source"] in case["sources"]))
+            data = {"path": str(rows), "columns": {task: "label"}}
+        if "limit" in case:
+            data["limit"] = case["limit"]
+        values = {"tasks": [task], "data": [data], "blind": [], "validation": {"leave_one_out": []}}
         config = parse_settings(ExperimentConfig, values)
-        (found,) = prepare_tasks(config, [PROMPT_RISK], RunFolder(Path(work) / "run"))
+        (found,) = prepare_tasks(config, [BUILT_IN[task]], RunFolder(Path(work) / "run"))
     assert isinstance(found.records, Records)
     return found
 
@@ -188,7 +190,7 @@ def write_results(result: dict[str, Any]) -> None:
             )
         lines += [
             "",
-            f"{case['trials']} trials on {case['rows']} training rows of {result['data']}, seeds "
+            f"{case['trials']} trials on {case['rows']} training rows of {case['task']} ({result['data']}), seeds "
             f"{', '.join(map(str, case['seeds']))}; untuned {case['start_score']:.4f}; "
             f"figures are means over the seeds.",
             "",
@@ -209,7 +211,7 @@ def write_results(result: dict[str, Any]) -> None:
 
 def run_case(name: str, seeds: int, work: Path) -> dict[str, Any]:
     case = CASES[name]
-    data = prepare(case.get("limit"))
+    data = prepare(case)
     runs = []
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for pruner in PRUNERS:
@@ -219,6 +221,7 @@ def run_case(name: str, seeds: int, work: Path) -> dict[str, Any]:
     return {
         "name": name,
         "title": case["title"],
+        "task": case["task"],
         "search": case["search"],
         "trials": case["search"]["trials"],
         "rows": len(data.main.train),
@@ -248,7 +251,7 @@ def main() -> int:
     result = {
         "held": all(any(row["held"] for row in case["summary"]) for case in cases),
         "cases": cases,
-        "data": "real prompts" if os.environ.get("DEMUR_REAL_DATA") else "the starter corpus",
+        "data": "public sets" if os.environ.get("DEMUR_REAL_DATA") else "the starter corpus",
         "seconds": time.perf_counter() - started,
         "machine": here,
         "commit": commit(),
