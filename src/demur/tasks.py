@@ -141,7 +141,9 @@ REFUSAL = Task(
     safe=("no_refusal",),
     cost=CostStructure(
         terms=(
-            ScoreTerm(metric="recall", label="soft_refusal", weight=0.5),
+            # F1 rather than recall: no error of soft refusals is critical, so calling all answers soft, which has
+            # perfect recall, must not pay.
+            ScoreTerm(metric="f1", label="soft_refusal", weight=0.5),
             ScoreTerm(metric="precision", label="hard_refusal", weight=0.3),
             ScoreTerm(metric="f1", label="no_refusal", weight=0.2),
         ),

@@ -17,7 +17,7 @@ from demur.metrics import confusion_matrix
 from demur.tasks import Task
 from demur.training._config import BalanceConfig
 
-_RECALL_ALPHA = 1.5
+_HEAVY_ALPHA = 1.5
 
 
 def balanced_weights(targets: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
@@ -37,13 +37,14 @@ def balanced_weights(targets: NDArray[np.int64], classes: int) -> NDArray[np.flo
 
 
 def default_alpha(task: Task) -> NDArray[np.float64]:
-    """Alpha of focal loss where none is given, ``(k,)``: 1.5 for classes whose recall is scored, else 1.
+    """Alpha of focal loss where none is given, ``(k,)``: 1.5 for the class of the score's heaviest term, else 1.
 
-    Recall is in a task's score where missing the class is what costs: malicious prompts, soft refusals,
-    attacks that succeeded.
+    That is the class whose errors cost most: malicious prompts, soft refusals, attacks that succeeded. Where
+    several terms are equally heavy no class is favoured.
     """
-    scored = {term.label for term in task.scoring.terms if term.metric == "recall"}
-    return np.array([_RECALL_ALPHA if label in scored else 1.0 for label in task.labels])
+    heaviest = max(term.weight for term in task.scoring.terms)
+    heavy = [term.label for term in task.scoring.terms if term.weight == heaviest]
+    return np.array([_HEAVY_ALPHA if heavy == [label] else 1.0 for label in task.labels])
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,30 @@ _RECENT = (4.0, 2.0, 1.0)
 """Weights of a score and of those before it in a smoothed score."""
 _TIE = 1e-6
 """How much the loss may matter beside the score: less than any row does."""
+_FEW, _SMALL = 5, 0.05
+"""A class of so many validation rows, and of such a share of them, must be named by a checkpoint worth keeping."""
 
 
 def validation_score(task: Task) -> ValidationScore:
-    """The task's security score of the most probable classes."""
+    """The task's security score of the most probable classes; 0 for an epoch that never names a class of some size.
+
+    A network at its start names one class or two, and errors it cannot make may then cost less than those of one
+    that has begun to learn: without a word of hard refusal nothing is wrongly called one. Such an epoch must not
+    be the one that is kept.
+    """
 
     def score(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-        return security_score(task, targets, probabilities.argmax(axis=1)).value
+        classes = probabilities.shape[1]
+        common = np.bincount(targets, minlength=classes) >= max(_FEW, _SMALL * len(targets))
+        called = probabilities.argmax(axis=1)
+        named = np.bincount(called, minlength=classes) > 0
+        return 0.0 if (common & ~named).any() else security_score(task, targets, called).value
 
     return score
 
 
 def multi_task_score(heads: Mapping[str, Task]) -> ValidationScore:
-    """The mean of the heads' security scores, over heads of which a validation row has a label.
+    """The mean of the heads' :func:`validation_score`, over heads of which a validation row has a label.
 
     Parameters
     ----------
@@ -45,8 +56,7 @@ def multi_task_score(heads: Mapping[str, Task]) -> ValidationScore:
         for column, (name, task) in enumerate(heads.items()):
             known = targets[:, column] >= 0
             if known.any():
-                predicted = probabilities[name][known].argmax(axis=1)
-                found.append(security_score(task, targets[known, column], predicted).value)
+                found.append(validation_score(task)(targets[known, column], probabilities[name][known]))
         return float(np.mean(found)) if found else 0.0
 
     return score

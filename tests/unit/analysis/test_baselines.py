@@ -6,6 +6,7 @@ import pytest
 
 from demur.analysis import label_shares, score_baselines
 from demur.data import Records
+from demur.tasks import REFUSAL, CostStructure, ScoreTerm
 
 
 def loader(**protocols):
@@ -85,10 +86,13 @@ def test_knowing_both_is_left_out_where_one_implies_the_other(told, task, fast):
     assert "source and answering model" in both
 
 
-def test_one_label_for_all_may_reach_a_score_and_is_among_the_judges(told, task, fast):
-    """Calling everything a soft refusal has recall 1 there and makes no critical error: half of all points."""
+def test_one_label_for_all_may_reach_a_score_and_is_among_the_judges(told, fast):
+    """Where recall of a class without critical errors carries the score, calling everything so has half of it."""
+    recall = ScoreTerm(metric="recall", label="soft_refusal", weight=1.0)
+    cost = CostStructure(terms=(recall,), critical=REFUSAL.scoring.critical)
+    task = REFUSAL.model_copy(update={"cost": cost})
     rows = replace(told, y=np.array([0, 0, 1, 2] * 60))
     found = score_baselines(task, "winner", loader(cv=rows), None, fast)
     by = {one.rule: one.metrics["custom_score"].b for one in found if one.sees == "nothing"}
-    assert by["best scoring"] == pytest.approx(0.5)
+    assert by["best scoring"] == pytest.approx(1)
     assert by["most frequent"] < 0.1

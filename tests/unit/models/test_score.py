@@ -440,7 +440,7 @@ def test_a_point_that_a_model_lacks_is_refused_before_any_row_is_judged(ready, s
         score_file(file, saved, options=ScoreOptions(threshold="fpr_1"))
     with pytest.raises(UsageError, match=r"no operating point 'fpr_1' \(it has: fpr_10, fpr_0.1\)"):
         score_file(file, ready[0], options=ScoreOptions(threshold="fpr_1"))
-    with pytest.raises(UsageError, match="'fpr_0.1' has no threshold: a false-positive rate of 0.1 % takes"):
+    with pytest.raises(UsageError, match=r"'fpr_0\.1' has no threshold: a false-positive rate of 0.1 % takes"):
         score_file(file, ready[0], options=ScoreOptions(threshold="fpr_0.1"))
     with pytest.raises(UsageError, match="has no abstention"):
         score_file(file, saved, options=ScoreOptions(unsure=True))

@@ -51,7 +51,7 @@ def test_balanced_weights_give_every_present_class_the_same_total(targets: np.nd
     assert (weights[counts == 0] == 1).all()
 
 
-def test_default_alpha_favours_the_class_whose_recall_is_scored() -> None:
+def test_default_alpha_favours_the_class_that_weighs_most_in_the_score() -> None:
     assert default_alpha(PROMPT_RISK).tolist() == [1, 1, 1.5]
     assert default_alpha(REFUSAL).tolist() == [1, 1, 1.5]
     assert default_alpha(JAILBREAK).tolist() == [1, 1.5]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
+from demur.metrics import security_score
 from demur.tasks import JAILBREAK, REFUSAL
 from demur.training import multi_task_score, validation_score
 from demur.training._scores import choice_figure, softmax
@@ -19,6 +20,21 @@ def test_validation_score_is_the_security_score_of_the_likeliest_class() -> None
     targets = np.array([0, 1, 2])
     assert validation_score(REFUSAL)(targets, np.eye(3)) == pytest.approx(1)
     assert validation_score(REFUSAL)(targets, np.eye(3)[[1, 0, 2]]) < 0.1
+
+
+def test_an_epoch_that_never_names_a_common_class_scores_nothing() -> None:
+    targets = np.array([0] * 10 + [1] * 10 + [2] * 10)
+    asleep = np.array([0] * 10 + [2] * 20)
+    awake = np.array([0] * 10 + [2] * 10 + [1] * 10)
+    score = validation_score(REFUSAL)
+    assert score(targets, np.eye(3)[asleep]) == 0 < security_score(REFUSAL, targets, asleep).value
+    assert score(targets, np.eye(3)[awake]) == security_score(REFUSAL, targets, awake).value > 0
+
+
+def test_a_class_of_few_rows_may_go_without_a_verdict() -> None:
+    targets = np.array([0] * 10 + [1] * 10 + [2] * 4)
+    called = np.array([0] * 10 + [1] * 14)
+    assert validation_score(REFUSAL)(targets, np.eye(3)[called]) > 0
 
 
 def test_the_score_of_heads_is_the_mean_over_those_with_labels() -> None:

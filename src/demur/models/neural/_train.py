@@ -23,11 +23,6 @@ from demur.training import (
 if TYPE_CHECKING:
     from demur.models.neural._model import NeuralClassifier
     from demur.models.neural._module import TextNetwork
-    from demur.tasks import Task
-    from demur.training import ValidationScore
-
-_FEW, _SMALL = 5, 0.05
-"""Rows, and share of the rows, below which a class may well go without a verdict."""
 
 
 def fit_neural(
@@ -53,31 +48,13 @@ def fit_neural(
         TrainSetup(
             classes=len(task.labels),
             collator=PadCollator(classifier.pad_id, classifier.input_names()),
-            score=awake_score(task),
+            score=validation_score(task),
             folder=classifier.checkpoint_folder,
             progress=classifier.on_progress,
             task=task,
             max_tokens=classifier.config.max_tokens,
         ),
     )
-
-
-def awake_score(task: Task) -> ValidationScore:
-    """The task's security score, but 0 for an epoch that never names a class of some size.
-
-    A network that starts from nothing names one class or two at first, and errors it cannot make may then cost
-    less than those of a network that has begun to learn: without a word of hard refusal nothing is wrongly called
-    one. Such an epoch must not be the one that is kept.
-    """
-    score = validation_score(task)
-
-    def judge(targets: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-        classes = probabilities.shape[1]
-        common = np.bincount(targets, minlength=classes) >= max(_FEW, _SMALL * len(targets))
-        named = np.bincount(probabilities.argmax(axis=1), minlength=classes) > 0
-        return 0.0 if (common & ~named).any() else score(targets, probabilities)
-
-    return judge
 
 
 def make_network(classifier: NeuralClassifier, tokenizer: Any) -> TextNetwork:

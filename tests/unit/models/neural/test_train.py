@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from demur.models.neural import NeuralClassifier
-from demur.models.neural._train import awake_score, make_network
+from demur.models.neural._train import make_network
 from demur.models.neural._vectors import encoder_vectors
 from demur.models.neural._vocabulary import subword_texts, train_tokenizer
 from demur.tasks import REFUSAL
-from demur.training import validation_score
 
 
 class Killed(BaseException):
@@ -41,21 +40,6 @@ def test_progress_is_told_after_every_step(small, rows):
     classifier.on_progress = lambda progress: seen.append(progress.step)
     classifier.fit(rows(24))
     assert seen == [1, 2, 3]
-
-
-def test_an_epoch_that_never_names_a_common_class_scores_nothing():
-    targets = np.array([0] * 10 + [1] * 10 + [2] * 10)
-    score, plain = awake_score(REFUSAL), validation_score(REFUSAL)
-    asleep = np.eye(3)[np.array([0] * 10 + [2] * 20)]
-    awake = np.eye(3)[np.array([0] * 10 + [2] * 10 + [1] * 10)]
-    assert score(targets, asleep) == 0 < plain(targets, asleep)
-    assert score(targets, awake) == plain(targets, awake)
-
-
-def test_a_class_of_few_rows_may_go_without_a_verdict():
-    targets = np.array([0] * 10 + [1] * 10 + [2] * 4)
-    verdicts = np.eye(3)[np.array([0] * 10 + [1] * 14)]
-    assert awake_score(REFUSAL)(targets, verdicts) == validation_score(REFUSAL)(targets, verdicts) > 0
 
 
 def test_a_network_starts_from_the_encoder_s_word_vectors(make_checkpoint, small):
