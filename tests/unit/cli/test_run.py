@@ -28,6 +28,7 @@ def test_progress_goes_to_stderr_one_line_a_model(demur, config_file):
         "reading, cleaning and splitting the data",
         "refusal · rules",
         "refusal · tfidf_logreg",
+        "comparing the models",
     ]
 
 
@@ -37,6 +38,7 @@ def test_a_second_run_says_what_was_done_before(demur, config_file):
     assert outcome.err.splitlines()[1:] == [
         "refusal · rules (done before)",
         "refusal · tfidf_logreg (done before)",
+        "comparing the models",
     ]
 
 
