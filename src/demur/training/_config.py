@@ -79,7 +79,7 @@ class TrainConfig(Settings):
     alpha: tuple[Annotated[float, Field(gt=0, le=100)], ...] | None = Field(
         default=None,
         description="A weight for each class, in the order of the labels. Empty: 1 with cross_entropy; with focal "
-        "1.5 for classes whose recall is in the task's score, 1 for the others.",
+        "1.5 for the class of the heaviest term of the task's score, 1 for the others.",
     )
     class_weights: Literal["auto", "none", "balanced", "adaptive"] = Field(
         default="auto",
