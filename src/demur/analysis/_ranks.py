@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import factorial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ class Ranks:
     f_statistic: float | None
     """Iman and Davenport's F of it; None where every block ranks alike."""
     f_p: float
+    """Of the F; where every block ranks alike, the exact chance that they all would."""
     critical_difference: float
     cliques: tuple[tuple[str, ...], ...]
     """Longest runs of models whose mean ranks differ by less than the critical difference."""
@@ -59,7 +61,7 @@ def rank_models(names: Sequence[str], scores: ArrayLike, alpha: float = 0.05) ->
     statistic = _friedman(ranks)
     room = blocks * (k - 1) - statistic
     f = (blocks - 1) * statistic / room if room > 1e-9 else None
-    f_p = float(stats.f.sf(f, k - 1, (k - 1) * (blocks - 1))) if f is not None else 0.0
+    f_p = float(stats.f.sf(f, k - 1, (k - 1) * (blocks - 1))) if f is not None else _chance_alike(ranks)
     order = np.argsort(means, kind="stable")
     sorted_names, sorted_means = [names[place] for place in order], means[order]
     difference = critical_difference(k, blocks, alpha)
@@ -88,6 +90,15 @@ def _friedman(ranks: NDArray[np.float64]) -> float:
     )
     correction = 1 - ties / (blocks * k * (k * k - 1))
     return max(spread / correction, 0.0) if correction > 1e-12 else 0.0
+
+
+def _chance_alike(ranks: NDArray[np.float64]) -> float:
+    """The chance that blocks with these ranks, each in random order, all have the order of the first."""
+    blocks, k = ranks.shape
+    orders = factorial(k)
+    for count in np.unique(ranks[0], return_counts=True)[1]:
+        orders //= factorial(int(count))
+    return float(orders) ** (1 - blocks)
 
 
 @lru_cache(maxsize=256)

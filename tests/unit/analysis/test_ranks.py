@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -41,7 +41,18 @@ def test_the_best_model_has_the_lowest_rank():
     found = rank_models(["low", "high"], [[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
     assert found.models == ("high", "low")
     assert found.mean_ranks == (1.0, 2.0)
-    assert (found.f_statistic, found.f_p) == (None, 0.0)
+    assert (found.f_statistic, found.f_p) == (None, 0.25)
+
+
+@pytest.mark.parametrize("block", [[0.1, 0.9], [0.1, 0.5, 0.9], [0.1, 0.9, 0.9], [0.1, 0.2, 0.9, 0.9]])
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_where_all_blocks_rank_alike_p_is_the_share_of_orders_that_would(block, blocks):
+    scores = np.array([block] * blocks)
+    drawn = product(*(list(permutations(block)) for _ in range(blocks)))
+    alike = [len(set(orders)) == 1 for orders in drawn]
+    found = rank_models([str(number) for number in range(len(block))], scores)
+    assert found.f_statistic is None
+    assert found.f_p == pytest.approx(np.mean(alike))
 
 
 def test_equal_scores_share_a_rank_and_show_nothing():
