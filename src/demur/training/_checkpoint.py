@@ -72,10 +72,15 @@ def _follow_move(checkpoint: Path) -> None:
 
 
 def is_patience_spent(history: list[dict[str, Any]], patience: int) -> bool:
-    """Whether the last ``patience`` validations of a trainer's log all failed to beat the best one before."""
-    choices = [row.get("eval_choice", row["eval_score"]) for row in history if "eval_score" in row]
-    if not choices:
+    """Whether the last ``patience`` validations of a trainer's log all failed to beat the best one before.
+
+    A validation whose figure is NaN beats nothing.
+    """
+    found = [row.get("eval_choice", row["eval_score"]) for row in history if "eval_score" in row]
+    if not found:
         return False
+    choices = np.array(found, dtype=np.float64)
+    choices[np.isnan(choices)] = -np.inf
     return len(choices) - 1 - int(np.argmax(choices)) >= patience
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ def test_a_checkpoint_cut_off_while_writing_is_dropped(tmp_path: Path) -> None:
 def test_patience_counts_validations_since_the_best(scores: list[float], spent: bool) -> None:
     log = [{"loss": 1.0}, *({"eval_score": score} for score in scores)]
     assert is_patience_spent(log, patience=2) is spent
+
+
+@pytest.mark.parametrize(
+    ("scores", "spent"), [([0.2, nan, 0.1], True), ([nan, nan, 0.1], False), ([nan] * 3, True)]
+)
+def test_a_validation_that_is_no_number_beats_none(scores: list[float], spent: bool) -> None:
+    assert is_patience_spent([{"eval_score": score} for score in scores], patience=2) is spent
 
 
 def test_the_best_checkpoint_is_looked_for_beside_the_newest(tmp_path: Path) -> None:
