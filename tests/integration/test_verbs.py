@@ -22,6 +22,16 @@ def test_run_and_then_score_with_what_it_chose(demur, config_file, file, tmp_pat
     assert "refusal_label" in read_records(tmp_path / "scored.csv").frame.columns
 
 
+@pytest.mark.slow
+def test_a_grid_of_several_processes_runs_under_the_progress_of_the_command(demur, config_file, tmp_path):
+    search = {"space": {"min_df": [1, 2]}, "folds": 2, "jobs": 2}
+    models = [{"name": "searched", "preset": "tfidf_nb", "search": search}]
+    done = demur("run", config_file(models=models), "-o", "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (model,) = json.loads((tmp_path / "out" / "experiment_results.json").read_text())["tasks"]["refusal"]["models"]
+    assert (model["status"], model["search"]["complete"], model["search"]["failed"]) == ("ok", 2, 0)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

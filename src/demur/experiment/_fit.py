@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,11 +80,13 @@ def fit_job(job: FitJob) -> Fitted:
     from demur.experiment._search import search_settings
 
     family, settings = resolve_spec(job.spec)
+    # Trials may run in processes of their own, and a listener, such as a progress bar, cannot go with them.
+    quiet = replace(job, tell=tell_nobody)
 
     def fit_trial(settings: Any, rows: Rows, on_progress: Hook | None = None) -> BaseClassifier[Any]:
-        trial = family(job.data.task, settings, job.seed)
+        trial = family(quiet.data.task, settings, quiet.seed)
         trial.on_progress = on_progress
-        return fit_classifier(trial, job, rows)
+        return fit_classifier(trial, quiet, rows)
 
     with gather_notes() as notes:
         found = None

@@ -1,6 +1,8 @@
 """Tests of one fit: settings, what is set aside, what a family is given."""
 
+import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,17 +131,35 @@ def test_what_others_warn_of_goes_where_it_always_goes():
 
 
 def test_a_searched_setting_is_fitted_and_said(small_records, job):
-    from dataclasses import replace
-
     spec = ModelSpec(name="x", preset="tfidf_nb", search={"space": {"min_df": {"choices": [1, 2]}}, "folds": 2})
     fitted = fit_job(replace(job(small_records), spec=spec))
     assert fitted.classifier.best_params == fitted.search["params"]
     assert fitted.classifier.config.min_df == fitted.search["params"]["min_df"]
 
 
-def test_settings_that_were_chosen_before_are_taken_without_a_search(small_records, job):
-    from dataclasses import replace
+def test_fits_of_a_search_can_go_to_processes_of_their_own_whoever_listens(small_records, job, monkeypatch):
+    from threading import Lock
 
+    from joblib import wrap_non_picklable_objects
+
+    class Listener:
+        def __init__(self):
+            self.mine = Lock()
+
+        def tell(self, words, share):
+            pass
+
+    def search(job, family, settings, fit):
+        sent = pickle.loads(pickle.dumps(wrap_non_picklable_objects(fit)))
+        assert sent(settings, job.split.train).predict(small_records.take([0])) is not None
+        return settings, None
+
+    monkeypatch.setattr("demur.experiment._search.search_settings", search)
+    spec = ModelSpec(name="x", preset="tfidf_nb", search={})
+    fit_job(replace(job(small_records, tell=Listener().tell), spec=spec))
+
+
+def test_settings_that_were_chosen_before_are_taken_without_a_search(small_records, job):
     spec = ModelSpec(name="x", preset="tfidf_nb", search={"space": {"min_df": {"choices": [1, 2]}}})
     fitted = fit_job(replace(job(small_records), spec=spec, params={"min_df": 2}))
     assert (fitted.classifier.config.min_df, fitted.search) == (2, None)
