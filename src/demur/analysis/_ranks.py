@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import factorial
+from math import factorial, pow
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,7 +98,7 @@ def _chance_alike(ranks: NDArray[np.float64]) -> float:
     orders = factorial(k)
     for count in np.unique(ranks[0], return_counts=True)[1]:
         orders //= factorial(int(count))
-    return float(orders) ** (1 - blocks)
+    return pow(orders, 1 - blocks)
 
 
 @lru_cache(maxsize=256)
