@@ -12,15 +12,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from demur.config import merge_values
 from demur.data import Split
-from demur.models import BaseClassifier
+from demur.errors import DemurError
+from demur.models import BaseClassifier, find_preset, hash_model, resolve_model
 from demur.paths import hash_file, hash_value
 
 PATH_SETTINGS = ("file", "model", "encoder", "teacher")
 """Settings of a family that may name a file or folder."""
+_HUB_SETTINGS = ("model", "encoder")
+"""Those that may name a model of the hub."""
 _ROOT = Path(__file__).parents[1]
-_SHARED = ("tasks.py", "data", "metrics", "training")
+_SHARED = ("tasks.py", "config.py", "data", "metrics", "training", "llm")
 """What every family is trained with."""
+_READ = (".py", ".yaml", ".json")
+"""Sources, and the files of data that they read."""
 _FITTING = ("_cell.py", "_fit.py", "_companions.py", "_prepare.py", "_search*.py")
 _FAMILY = re.compile(r"demur\.models\.([a-z]\w*)")
 
@@ -33,7 +39,7 @@ def hash_code(family: type[BaseClassifier[Any]]) -> str:
     ensemble does, depends on all of them.
     """
     models = _ROOT / "models"
-    found = [*_sources(_ROOT / part for part in _SHARED), *models.glob("_*.py")]
+    found = _sources([*(_ROOT / part for part in _SHARED), *(path for path in models.iterdir() if path.is_file())])
     found += [path for name in _FITTING for path in (_ROOT / "experiment").glob(name)]
     own = Path(str(import_module(family.__module__).__file__))
     if not own.is_relative_to(models):  # a stranger's
@@ -55,18 +61,28 @@ def hash_judging() -> str:
     return hash_value([[path.name, hash_file(path)] for path in sorted(found)])
 
 
-def hash_files(settings: Any, within: str = "") -> dict[str, str]:
-    """Hashes of the files and folders that settings name at any depth, such as a list of rules or an encoder."""
+def hash_files(settings: Any, within: str = "", fetch: bool = False) -> dict[str, str]:
+    """Hashes of what settings name at any depth: files and folders such as a list of rules, models of the hub.
+
+    Parameters
+    ----------
+    settings
+        As plain values. What they name and is not on this machine is left out.
+    within
+        What the names of the result begin with.
+    fetch
+        Fetch models of the hub that are not here, so that the first run sees what the next will see.
+    """
     found: dict[str, str] = {}
     if isinstance(settings, Mapping):
-        for name, value in settings.items():
-            if name in PATH_SETTINGS and isinstance(value, str) and value and (path := Path(value)).exists():
-                found[f"{within}{name}"] = _hash_path(path)
+        for name, value in _fill_preset(settings).items():
+            if isinstance(value, str):
+                found |= _hash_named(name, value, within, fetch)
             else:
-                found |= hash_files(value, f"{within}{name}.")
+                found |= hash_files(value, f"{within}{name}.", fetch)
     elif isinstance(settings, list | tuple):
         for number, value in enumerate(settings):
-            found |= hash_files(value, f"{within}{number}.")
+            found |= hash_files(value, f"{within}{number}.", fetch)
     return found
 
 
@@ -74,6 +90,34 @@ def hash_split(split: Split) -> str:
     """Hash of which rows train and which are tested."""
     valid = split.valid.tolist() if split.valid is not None else None
     return hash_value([split.name, split.fold, split.train.tolist(), split.test.tolist(), valid])
+
+
+def _fill_preset(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The specification of a member or a teacher with the settings of the preset it names."""
+    preset, own = settings.get("preset"), settings.get("settings")
+    if not isinstance(preset, str):
+        return settings
+    try:
+        return {**settings, "settings": merge_values(find_preset(preset)[1], own or {})}
+    except DemurError:  # the fit will say so
+        return settings
+
+
+def _hash_named(name: str, value: str, within: str, fetch: bool) -> dict[str, str]:
+    """Hashes of what one setting names, where it names anything."""
+    if not value or name not in PATH_SETTINGS:
+        return {}
+    try:
+        path = Path(value).expanduser()
+        if path.exists():
+            return {f"{within}{name}": _hash_path(path)}
+        if name == "teacher":
+            return hash_files({"preset": value}, f"{within}{name}.", fetch)
+        if name in _HUB_SETTINGS and not value.startswith("embedded:"):  # those are in the libraries' versions
+            return {f"{within}{name}": hash_model(resolve_model(value, fetch=fetch))}
+    except (DemurError, OSError, RuntimeError):  # the fit will say so; RuntimeError: there is no such home
+        return {}
+    return {}
 
 
 def _hash_path(path: Path) -> str:
@@ -100,5 +144,5 @@ def _sources(parts: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for part in parts:
         inside = part.rglob("*") if part.is_dir() else [part]
-        found += [path for path in inside if path.suffix in (".py", ".yaml")]
+        found += [path for path in inside if path.suffix in _READ]
     return found

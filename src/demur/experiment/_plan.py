@@ -67,11 +67,10 @@ class Cell:
     def _basis(self) -> dict[str, Any]:
         family, settings = resolve_spec(self.spec)
         searched = [hash_split(self.data.main), self.config.first_seed] if self.spec.search else None
-        files = hash_files(settings.model_dump(mode="json"))
-        companions = {name: data.hashes["hash"] for name, data in self.others.items()}
+        files = hash_files(settings.model_dump(mode="json"), fetch=True)
         return (
             ({"files": files} if files else {})
-            | ({"companions": companions} if family.wants_companions else {})
+            | ({"companions": self._companions()} if family.wants_companions else {})
             | ({"searched": searched} if searched else {})
             | {
                 "spec": self.spec.model_dump(mode="json", exclude={"tasks", "protocols"}),
@@ -81,6 +80,17 @@ class Cell:
                 "code": hash_code(family),
             }
         )
+
+    def _companions(self) -> dict[str, Any]:
+        """What the rows of the other tasks, and the choice among them, depend on."""
+        others = {name: data for name, data in self.others.items() if name != self.data.task.name}
+        return {
+            "tasks": {
+                name: [data.task.model_dump(mode="json"), data.hashes["hash"], hash_value(data.base_groups)]
+                for name, data in others.items()
+            },
+            "barred": [hash_value(self.data.base_groups), self.data.hashes["blind_hash"]],
+        }
 
     def key_of(self, split: Split, seed: int) -> str:
         """Hash of everything a fit depends on."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from demur.models._conformal import fit_conformal as fit_conformal
     from demur.models._encoder import Encoder as Encoder
     from demur.models._encoder import WindowVectors as WindowVectors
+    from demur.models._encoder import hash_model as hash_model
     from demur.models._encoder import resolve_model as resolve_model
     from demur.models._load import load as load
     from demur.models._memory import without_memory as without_memory
@@ -66,6 +67,7 @@ __getattr__, __dir__, __all__ = attach(
         "fit_calibration": "_calibrate",
         "fit_conformal": "_conformal",
         "fit_operating_points": "_operating",
+        "hash_model": "_encoder",
         "library_versions": "_artifact",
         "list_presets": "_presets",
         "list_saved": "_saved",

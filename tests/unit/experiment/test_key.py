@@ -42,6 +42,9 @@ def hash_again(family):
         ("training/_loop.py", True),
         ("metrics/_security.py", True),
         ("experiment/_fit.py", True),
+        ("models/anchors.yaml", True),
+        ("llm/_load.py", True),
+        ("config.py", True),
         ("models/transformer/_train.py", False),
         ("models/rules/_model.py", False),
         ("experiment/_run.py", False),
@@ -84,6 +87,42 @@ def test_files_that_settings_name_count_by_their_contents(tmp_path):
     assert hash_files({"model": "a/b", "file": None, "encoder": ""}) == {}
     deep = {"members": [{"settings": {"file": str(path)}}]}
     assert list(hash_files(deep)) == ["members.0.settings.file"]
+
+
+def test_a_file_of_the_home_folder_counts_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "teach").mkdir()
+    (tmp_path / "teach" / "weights").write_text("one")
+    assert list(hash_files({"distill": {"teacher": "~/teach"}})) == ["distill.teacher"]
+
+
+def test_a_model_of_the_hub_counts_by_what_is_in_the_cache(tmp_path, monkeypatch):
+    asked = []
+
+    def find(name, fetch=True):
+        asked.append((name, fetch))
+        return str(tmp_path)
+
+    monkeypatch.setattr(keys, "resolve_model", find)
+    (tmp_path / "config.json").write_text("{}")
+    before = hash_files({"encoder": "a/b", "other": "a/b", "model": "embedded:minilm"})
+    assert list(before) == ["encoder"]
+    (tmp_path / "config.json").write_text('{"layers": 2}')
+    assert hash_files({"encoder": "a/b"}, fetch=True) != before
+    assert asked == [("a/b", False), ("a/b", True)]
+
+
+def test_the_settings_of_a_members_preset_count_under_its_own(tmp_path, monkeypatch):
+    path = tmp_path / "list.yaml"
+    path.write_text("one")
+    monkeypatch.setattr(keys, "find_preset", lambda name: (None, {"file": str(path), "model": "not/here"}))
+    monkeypatch.setattr(keys, "resolve_model", lambda name, fetch: pytest.fail("the preset's model is not used"))
+    member = {"preset": "mine", "settings": {"model": "embedded:minilm"}}
+    assert list(hash_files({"members": [member]})) == ["members.0.settings.file"]
+
+
+def test_a_preset_or_a_home_that_is_not_there_counts_for_nothing():
+    assert hash_files({"teacher": "no_such_preset", "file": "~no_such_user/x", "preset": "none"}) == {}
 
 
 def test_splits_count_by_their_rows():

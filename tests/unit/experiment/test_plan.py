@@ -1,9 +1,13 @@
 """Tests of what a cell consists of: which fits, what their keys depend on, where their files lie."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from demur.errors import ConfigError
 from demur.experiment._plan import Cell
+from demur.tasks import BUILT_IN
 
 
 def test_the_fits_are_the_main_one_the_folds_and_the_further_seeds(cell):
@@ -70,6 +74,45 @@ def test_the_key_changes_with_the_contents_of_a_file_or_folder_that_the_settings
         inner.write_text(text)
         keys.add(cell({"name": "mine", "family": "rules", "settings": {"file": str(path)}}).key)
     assert len(keys) == 2
+
+
+@pytest.fixture
+def learning_several(cell):
+    """A cell of a family that learns other tasks beside its own, with one other task."""
+    one = cell({"name": "dual", "family": "dual"}, validation={"cv": 2})
+    other = replace(one.data, task=BUILT_IN["jailbreak"])
+    return replace(one, others={"refusal": one.data, "jailbreak": other})
+
+
+def with_other(cell, **changes):
+    other = replace(cell.others["jailbreak"], **changes)
+    return replace(cell, others=cell.others | {"jailbreak": other})
+
+
+def keys_of(cell):
+    return [cell.key_of(part.split, part.seed) for part in cell.parts]
+
+
+def test_the_key_of_a_family_with_companions_changes_with_their_task_and_groups(learning_several):
+    one = learning_several
+    task = one.others["jailbreak"].task
+    renamed = with_other(one, task=task.model_copy(update={"fields": ("prompt",)}))
+    grouped = with_other(one, base_groups=["other", *one.data.base_groups[1:]])
+    assert len({one.key, renamed.key, grouped.key}) == 3
+    assert not set(keys_of(one)) & set(keys_of(renamed))
+    assert not set(keys_of(one)) & set(keys_of(grouped))
+
+
+def test_the_folds_of_a_family_with_companions_change_with_the_blind_rows_that_bar_them(learning_several):
+    one = learning_several
+    barred = replace(one, data=replace(one.data, blind=one.data.records.take(np.arange(3))))
+    assert not set(keys_of(one)) & set(keys_of(barred))
+
+
+def test_the_folds_of_other_families_do_not_change_with_the_blind_rows(cell):
+    one = cell(validation={"cv": 2})
+    other = replace(one, data=replace(one.data, blind=one.data.records.take(np.arange(3))))
+    assert keys_of(one) == keys_of(other)
 
 
 @pytest.mark.parametrize("changes", [{"select": {"metric": "accuracy"}}, {"report": False}, {"name": "other"}])
