@@ -75,7 +75,8 @@ def test_blind_rows_that_share_a_prompt_with_the_data_are_dropped_and_counted(pr
     assert len(data.blind) == 20
     assert not prompts(data.blind) & prompts(data.records)
     assert data.warnings == [
-        "10 blind rows share a group with the data (a prompt, nearly the same prompt, or a group name) "
+        "10 blind rows share a group with the data (a prompt, nearly the same prompt, or a group name; "
+        "own_groups: true tells the names of two files apart) "
         "and were left out"
     ]
 

@@ -8,7 +8,7 @@ from demur.tasks import Task
 
 def test_the_formula_of_a_task_with_critical_errors_names_them(refusal):
     assert sections.score_formula(refusal) == (
-        "(0.5 × recall of soft_refusal + 0.3 × precision of hard_refusal + 0.2 × F1 of no_refusal) × exp(−5 × "
+        "(0.5 × F1 of soft_refusal + 0.3 × precision of hard_refusal + 0.2 × F1 of no_refusal) × exp(−5 × "
         "(share of no_refusal called hard_refusal + share of hard_refusal called no_refusal))"
     )
 

@@ -353,7 +353,7 @@ def test_several_heads_learn_from_rows_that_lack_labels(
     targets[::2, 0], targets[1::3, 1] = -100, -100
     rows = TokenDataset(dataset.rows, targets)
     heads = {"refusal": REFUSAL, "jailbreak": JAILBREAK}
-    config = CONFIG.model_copy(update={"class_weights": "adaptive", "epochs": 12})
+    config = CONFIG.model_copy(update={"class_weights": "adaptive", "epochs": 30})
     setup = TrainSetup(0, PadCollator(0, ["input_ids"]), multi_task_score(heads), heads=heads)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
