@@ -8,8 +8,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from demur.errors import StorageError
 from demur.experiment._search_space import apply_params, params_key
 from demur.experiment._search_trial import Problem, describe_failure, predict_rows
+
+
+class SearchEnded(BaseException):
+    """No further fit can succeed, since the disk is full.
+
+    No ``Exception``: scikit-learn would take it for the fault of one fit and go on. It comes back from other
+    processes too.
+    """
 
 
 def as_estimator(problem: Problem) -> RowEstimator:
@@ -49,6 +58,8 @@ class RowEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
+        SearchEnded
+            The disk is full.
         Exception
             Whatever the fit raises; the reason is kept in the problem as well.
         """
@@ -56,7 +67,7 @@ class RowEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             settings = apply_params(self.problem.settings, self._params)
             self.classifier_ = self.problem.fit(settings, _positions(X))
         except Exception as error:
-            self.problem.failures[params_key(self._params)] = describe_failure(error)
+            self._note(error)
             raise
         self.classes_ = np.arange(len(self.problem.task.labels))
         return self
@@ -66,18 +77,26 @@ class RowEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
+        SearchEnded
+            The disk is full.
         TrainingError
             Some are NaN or infinite; the reason is kept in the problem as well.
         """
         try:
             return predict_rows(self.classifier_, self.problem.records.take(_positions(X)))
         except Exception as error:
-            self.problem.failures[params_key(self._params)] = describe_failure(error)
+            self._note(error)
             raise
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """The most probable class of each row."""
         return np.asarray(self.predict_proba(X).argmax(axis=1), dtype=np.int64)
+
+    def _note(self, error: Exception) -> None:
+        try:
+            self.problem.failures[params_key(self._params)] = describe_failure(error)
+        except StorageError as full:
+            raise SearchEnded(str(full)) from full
 
 
 def _positions(X: ArrayLike) -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from demur.experiment._search_adapter import as_estimator
+from demur.errors import StorageError
+from demur.experiment._search_adapter import SearchEnded, as_estimator
 from demur.experiment._search_space import Space, params_key
 from demur.experiment._search_trial import Problem, Trial
 
@@ -44,6 +45,8 @@ def run_grid(problem: Problem, space: Space, jobs: int, tell: Callable[[str], No
         warnings.simplefilter("ignore")  # failed fits are told as trials, with their reasons
         try:
             search.fit(rows[:, None], problem.records.take(rows).targets(problem.task))
+        except SearchEnded as ended:
+            raise StorageError(str(ended)) from ended
         except ValueError as error:
             if "fits failed" not in str(error):
                 raise

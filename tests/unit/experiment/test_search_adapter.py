@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import cross_val_score
 
-from demur.errors import TrainingError
-from demur.experiment._search_adapter import as_estimator
+from demur.errors import StorageError, TrainingError
+from demur.experiment._search_adapter import SearchEnded, as_estimator
 from demur.experiment._search_trial import run_trial
 
 
@@ -51,3 +51,16 @@ def test_why_a_fit_failed_is_kept(bench):
         '{"outcome": "raises"}': "ValueError: this setting does not work",
         '{"outcome": "nan"}': "the fitted model gives NaN or infinite probabilities for 1 of 1 rows",
     }
+
+
+def test_a_full_disk_is_not_kept_as_the_reason_of_one_fit(bench, monkeypatch):
+    problem = bench.problem()
+    estimator = as_estimator(problem).fit(np.arange(60))
+
+    def full(records):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(estimator.classifier_, "predict_proba", full)
+    with pytest.raises(SearchEnded, match="the disk is full"):
+        estimator.predict([3])
+    assert problem.failures == {}

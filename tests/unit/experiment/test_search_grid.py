@@ -5,10 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
+from demur.errors import StorageError
 from demur.experiment._search_config import Dimension
 from demur.experiment._search_grid import run_grid
 from demur.experiment._search_space import params_key
-from demur.experiment._search_trial import run_trial
+from demur.experiment._search_trial import Problem, make_folds, run_trial
+from demur.metrics import make_scorer
+from demur.models.classical import ClassicalClassifier, ClassicalConfig
+from demur.tasks import REFUSAL
 
 GRID = {"shift": (0.1, 0.4, 0.9), "width": (1, 30)}
 
@@ -63,13 +67,20 @@ def test_where_all_fail_all_are_rows(bench):
     ]
 
 
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_full_disk_ends_the_search_and_is_no_failed_fit(small_records, jobs):
+    folds = make_folds(small_records, REFUSAL, np.arange(60), 2, 0)
+
+    def full(settings, rows, on_progress=None):
+        raise OSError(28, "No space left on device")
+
+    problem = Problem(REFUSAL, small_records, folds, ClassicalConfig(), full, make_scorer(REFUSAL))
+    with pytest.raises(StorageError, match="no disk space left while searching; free some space"):
+        run_grid(problem, space(min_df=(1, 2)), jobs, print)
+
+
 @pytest.mark.slow
 def test_processes_of_their_own_find_the_same(small_records):
-    from demur.experiment._search_trial import Problem, make_folds
-    from demur.metrics import make_scorer
-    from demur.models.classical import ClassicalClassifier, ClassicalConfig
-    from demur.tasks import REFUSAL
-
     def fit(settings, rows, on_progress=None):
         return ClassicalClassifier(REFUSAL, settings).fit(small_records.take(rows))
 
