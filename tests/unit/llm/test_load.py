@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,17 @@ def test_a_folder_is_taken_as_it_is(tiny_gguf: Path) -> None:
     assert resolve_causal(folder) == folder
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
         resolve_causal(str(Path(folder).parent))
+
+
+def test_weights_of_another_prefix_are_refused(tiny_gguf: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(resolve_causal(str(tiny_gguf)), tmp_path / "odd")
+    weights = load_file(folder / "model.safetensors")
+    odd = {f"net.{name}": value for name, value in weights.items()}
+    save_file(odd, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConfigError, match=r"lacks \d+ of its weights \(.*\); give a causal language model"):
+        load_causal(str(folder))
 
 
 def test_a_folder_of_something_else_is_refused_when_loaded(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -220,30 +219,3 @@ def test_short_texts_have_equal_windows_computed_once(encoder: Encoder, monkeypa
 def test_windows_of_no_or_too_many_tokens_are_refused(encoder: Encoder, head: int, tail: int, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}; give a number from 1 to 14"):
         encoder.embed_windows(["tea"], head, tail)
-
-
-@pytest.mark.parametrize("load", ["weights", "tokenizer"])
-def test_code_that_a_folder_brings_is_not_run_whoever_answers(
-    make_checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: str
-) -> None:
-    from transformers import AutoModel
-
-    folder = tmp_path / "foreign"
-    shutil.copytree(make_checkpoint("bert"), folder)
-    (folder / "own.py").write_text(
-        f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
-        "from transformers import BertConfig as Config, BertModel as Model, BertTokenizer as Tokenizer\n"
-    )
-    config = json.loads((folder / "config.json").read_text()) | {"model_type": "nobody-knows"}
-    config["auto_map"] = {"AutoConfig": "own.Config", "AutoModel": "own.Model"}
-    (folder / "config.json").write_text(json.dumps(config))
-    naming = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Tokenizer", "own.Tokenizer"]}}
-    (folder / "tokenizer_config.json").write_text(json.dumps(naming))
-    monkeypatch.setattr("builtins.input", lambda *_: "y")
-    loaders = {
-        "weights": lambda: module.load_module(AutoModel, folder),
-        "tokenizer": lambda: module.load_tokenizer(folder),
-    }
-    with pytest.raises(ConfigError, match=r"cannot be (loaded|read)"):
-        loaders[load]()
-    assert not (tmp_path / "ran").exists()

@@ -14,7 +14,7 @@ from demur.config import parse_settings
 from demur.data import Records
 from demur.errors import ArtifactError, ConfigError, UsageError, require
 from demur.models._base import BaseClassifier, Predictions, Probabilities, RecordsLike
-from demur.models._encoder import input_names, load_tokenizer
+from demur.models._pretrained import input_names, load_tokenizer
 from demur.models._several import answer_all, count_classes, predict_all, softmax
 from demur.models.dual._config import DualConfig
 from demur.models.dual._train import encode_records, fit_dual

@@ -17,7 +17,8 @@ from torch import nn
 from transformers import AutoModel
 
 from demur.errors import ArtifactError
-from demur.models._encoder import load_module, mean_pool
+from demur.models._encoder import mean_pool
+from demur.models._pretrained import load_module
 from demur.models.dual._config import DualConfig
 from demur.models.transformer._module import freeze
 from demur.tasks import Task
@@ -109,7 +110,9 @@ def load_saved_module(folder: Path, config: DualConfig, tasks: Sequence[Task]) -
     ArtifactError
         A task's layer is missing or has another number of classes.
     """
-    module = SharedEncoder(load_module(AutoModel, folder), [len(task.labels) for task in tasks], config.dropout)
+    module = SharedEncoder(
+        load_module(AutoModel, folder, saved=True), [len(task.labels) for task in tasks], config.dropout
+    )
     heads = load_file(folder / HEADS_FILE)
     with torch.no_grad():
         for task, share in zip(tasks, module.shares(), strict=True):

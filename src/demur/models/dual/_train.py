@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from demur.data import Records, SplitConfig
 from demur.errors import LabelError
-from demur.models._encoder import check_length, input_names, load_tokenizer, resolve_model
+from demur.models._encoder import resolve_model
+from demur.models._pretrained import check_length, input_names, load_tokenizer
 from demur.models.dual._companions import choose_companions, split_companions
 from demur.models.dual._config import DualConfig
 from demur.models.dual._join import MISSING_LABEL, JoinedRows, Part, join_rows

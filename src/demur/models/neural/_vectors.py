@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import require
-from demur.models._encoder import load_module, load_tokenizer, resolve_model
+from demur.models._encoder import resolve_model
+from demur.models._pretrained import load_module, load_tokenizer
 
 SPREAD = 0.1
 """Standard deviation of the numbers of a vector."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from demur.data import Records
 from demur.errors import UsageError, require
 from demur.models._base import BaseClassifier
-from demur.models._encoder import input_names, load_tokenizer
+from demur.models._pretrained import input_names, load_tokenizer
 from demur.models.transformer._causal import is_causal, mark_texts
 from demur.models.transformer._config import TransformerConfig
 from demur.models.transformer._presets import PRESETS

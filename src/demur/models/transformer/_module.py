@@ -18,7 +18,8 @@ from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from demur.errors import ConfigError
-from demur.models._encoder import load_module, mean_pool
+from demur.models._encoder import mean_pool
+from demur.models._pretrained import load_module
 from demur.models.transformer._causal import is_causal
 from demur.models.transformer._config import TransformerConfig
 from demur.models.transformer._rates import find_blocks
@@ -97,8 +98,6 @@ def build_module(folder: str | Path, config: TransformerConfig, task: Task) -> n
             folder,
             num_labels=classes,
             problem_type="single_label_classification",
-            # A checkpoint may bring a head of another size.
-            ignore_mismatched_sizes=True,
         )
         encoder = module.base_model
     else:
@@ -164,8 +163,10 @@ def save_module(module: nn.Module, folder: Path, task: Task) -> None:
 def load_saved_module(folder: Path, config: TransformerConfig, task: Task) -> nn.Module:
     """Read back what :func:`save_module` wrote."""
     if config.head == "transformers":
-        module: nn.Module = load_module(AutoModelForSequenceClassification, folder)
+        module: nn.Module = load_module(AutoModelForSequenceClassification, folder, saved=True)
         return module
-    pooled = PooledClassifier(load_module(AutoModel, folder), len(task.labels), config.dropout, config.head)
+    pooled = PooledClassifier(
+        load_module(AutoModel, folder, saved=True), len(task.labels), config.dropout, config.head
+    )
     pooled.classifier.load_state_dict(load_file(folder / HEAD_FILE))
     return pooled

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data import Records
-from demur.models._encoder import check_length, input_names, load_tokenizer, resolve_model
+from demur.models._encoder import resolve_model
+from demur.models._pretrained import check_length, input_names, load_tokenizer
 from demur.models.transformer._causal import is_causal, mark_texts
 from demur.models.transformer._distill import ask_teacher
 from demur.models.transformer._fits import check_before_loading

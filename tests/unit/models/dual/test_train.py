@@ -62,7 +62,7 @@ def test_a_layer_decay_leaves_the_lowest_weights_nearest_to_where_they_were(make
     import torch
     from transformers import AutoModel
 
-    from demur.models._encoder import load_module
+    from demur.models._pretrained import load_module
 
     before = load_module(AutoModel, make_checkpoint("bert")).get_input_embeddings().weight.detach()
     moved = []

@@ -46,7 +46,7 @@ def test_language_models_are_told_from_encoders(kind: str, expected: bool) -> No
 
 
 def test_texts_end_with_the_token_that_ends_texts(tiny_causal: Path) -> None:
-    from demur.models._encoder import load_tokenizer
+    from demur.models._pretrained import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_causal)
     mark_texts(tokenizer)
@@ -61,7 +61,7 @@ def test_texts_end_with_the_token_that_ends_texts(tiny_causal: Path) -> None:
 def test_a_token_that_starts_texts_stays(tiny_causal: Path) -> None:
     from tokenizers.processors import TemplateProcessing
 
-    from demur.models._encoder import load_tokenizer
+    from demur.models._pretrained import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_causal)
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
