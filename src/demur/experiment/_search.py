@@ -183,7 +183,7 @@ def search_settings(
     if job.params is not None:
         return apply_params(settings, job.params), None
     space = resolve_space(search, family, settings)
-    result = run_search(job, search, space, _pose(job, family, settings, fit))
+    result = run_search(job, search, space, _pose(job, family, settings, space, fit))
     if job.trials is not None:
         write_trials(job.trials, name_fit(job.split), result)
     return apply_params(settings, result.params), result
@@ -260,7 +260,9 @@ def _row(fit: str, number: int, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _pose(job: SearchJob, family: type[BaseClassifier[Any]], settings: Settings, fit: FitRows) -> Problem:
+def _pose(
+    job: SearchJob, family: type[BaseClassifier[Any]], settings: Settings, space: Space, fit: FitRows
+) -> Problem:
     search = job.spec.search
     assert search is not None
     data = job.data
@@ -272,17 +274,18 @@ def _pose(job: SearchJob, family: type[BaseClassifier[Any]], settings: Settings,
         settings=settings,
         fit=fit,
         scorer=make_scorer(data.task, search.metric),
-        most_epochs=_most_epochs(family, settings, search),
+        most_epochs=_most_epochs(family, settings, space),
+        has_own_score=not family.wants_companions,
     )
 
 
-def _most_epochs(family: type[BaseClassifier[Any]], settings: Settings, search: SearchConfig) -> int:
+def _most_epochs(family: type[BaseClassifier[Any]], settings: Settings, space: Space) -> int:
     """Passes of the longest fit of a family that trains in steps; 0 for others."""
     if not family.wants_valid:
         return 0
     train = getattr(settings, "train", settings)
     most = [float(getattr(train, "epochs", 1))]
-    for name, dimension in search.space.items():
+    for name, dimension in space.items():
         if name.split(".")[-1] == "epochs":
             most += [float(choice) for choice in dimension.choices] or [float(dimension.high or 1)]
     return int(max(most))

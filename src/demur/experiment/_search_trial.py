@@ -58,6 +58,9 @@ class Problem:
         Greater is better.
     most_epochs
         Passes over the rows of the longest fit, 0 for families that do not train in steps.
+    has_own_score
+        Whether the validations of a training judge this task alone, as the folds do; those of a family that
+        learns several tasks at once do not, and are not reported.
     """
 
     task: Task
@@ -67,6 +70,7 @@ class Problem:
     fit: FitRows
     scorer: Scorer
     most_epochs: int = 0
+    has_own_score: bool = True
     failures: dict[str, str] = field(default_factory=dict)
     """Reasons of failed fits, by the key of their settings."""
 
@@ -234,7 +238,7 @@ class _Watch:
         self._most = problem.most_epochs
         self._first_step = len(self._done) * (problem.most_epochs + 1)
         # A training validates by the security score; another figure of the folds cannot be mixed with it.
-        self._report = report if problem.scorer.name == "custom_score" else None
+        self._report = report if problem.has_own_score and problem.scorer.name == "custom_score" else None
         self._step = -1
         self._told = 0
         self._best = -np.inf

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from demur.experiment._cell import run_cell
 from demur.experiment._search import check_search, name_fit, pick_method, search_settings
 from demur.experiment._search_config import SearchConfig
 from demur.experiment._search_space import resolve_space
+from demur.experiment._search_trial import Trial
 from demur.models.classical import ClassicalClassifier
 from demur.tasks import JAILBREAK, REFUSAL
 
+DONE = Trial({}, scores=[0.5])
 GRID = {"space": {"shift": [0.1, 0.4, 0.9]}}
 
 
@@ -177,6 +180,30 @@ def test_a_family_that_trains_in_steps_is_pruned_within_a_fit(bench, search):
     _, found = search(values, family=sys.modules["noisy"].NoisyNet)
     cut = [trial for trial in found.trials if trial.state == "pruned"]
     assert any(trial.fits == 1 and trial.epochs < 3 for trial in cut)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "most"),
+    [({"low": 2, "high": 6, "int": True}, 6), ({"choices": [2, 5]}, 5), ({"choices": [2]}, 3)],
+)
+def test_the_longest_fit_is_that_of_the_space_the_family_suggests(bench, search, monkeypatch, dimension, most):
+    class Net(sys.modules["noisy"].NoisyNet):
+        search_space: ClassVar = {"epochs": dimension}
+
+    posed = []
+    monkeypatch.setattr("demur.experiment._search.run_study", lambda problem, *_: posed.append(problem) or [DONE])
+    search({}, family=Net)
+    assert [(problem.most_epochs, problem.has_own_score) for problem in posed] == [(most, True)]
+
+
+def test_a_family_of_several_tasks_has_no_score_of_its_own_while_it_trains(bench, search, monkeypatch):
+    class Several(sys.modules["noisy"].NoisyNet):
+        wants_companions = True
+
+    posed = []
+    monkeypatch.setattr("demur.experiment._search.run_study", lambda problem, *_: posed.append(problem) or [DONE])
+    search({}, family=Several)
+    assert [problem.has_own_score for problem in posed] == [False]
 
 
 def test_a_seed_of_its_own_comes_before_that_of_the_fit(bench, search):

@@ -1,5 +1,7 @@
 """Tests of a trial: the mean over grouped folds, and every way in which it may end."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,13 @@ def test_another_metric_than_that_of_training_is_reported_after_folds_alone(benc
     reports = []
     run_trial(bench.problem("f1_macro", most_epochs=3), {}, lambda value, step: reports.append(step))
     assert reports == [4, 8]
+
+
+def test_validations_on_several_tasks_are_not_mixed_with_the_folds_of_one(bench):
+    reports = []
+    problem = replace(bench.problem(most_epochs=3), has_own_score=False)
+    trial = run_trial(problem, {}, lambda value, step: reports.append(step))
+    assert (reports, trial.epochs) == ([4, 8], 9)
 
 
 def test_metrics_of_probabilities_can_be_searched_by(bench):
