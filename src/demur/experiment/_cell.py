@@ -21,11 +21,11 @@ from demur.data import Records, Split
 from demur.engine import PeakMemory, measure_speed
 from demur.errors import StorageError, TrainingError, is_disk_full, translate_os_error
 from demur.experiment._fit import FitJob, fit_job
-from demur.experiment._judge import judge_protocol, judge_seeds
+from demur.experiment._judge import judge_protocol, judge_ready, judge_seeds
 from demur.experiment._plan import Cell, Part
 from demur.experiment._prepare import TaskData
 from demur.experiment._status import describe_failure, during, free_memory
-from demur.models import BaseClassifier, find_preset, make_ready, save_classifier, without_memory
+from demur.models import BaseClassifier, Thresholds, find_preset, make_ready, save_classifier, without_memory
 from demur.paths import replace_when_done, write_json
 
 Step = Callable[[str], None]
@@ -78,6 +78,7 @@ def _run(cell: Cell, step: Step) -> dict[str, Any]:
         _write_frame(cell.folder.predictions(task, name, protocol), frame)
     facts: dict[str, Any] = json.loads(cell.facts_path.read_text(encoding="utf-8"))
     result = _empty_result(cell) | facts | judged
+    result["ready"] = facts["ready"] and facts["ready"] | judged["ready"]
     _drop_stale_predictions(cell, result)
     _drop_stale_parts(cell)
     return result
@@ -95,16 +96,20 @@ def _gather(cell: Cell) -> dict[str, pl.DataFrame]:
 def _judge(cell: Cell, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     """The part of the result that draws and level change; the rest are facts of the main fit."""
     task, config = cell.data.task, cell.config
-    reported = cell.data.records.take(cell.data.main.test).texts("id")
+    main = cell.data.main
+    held = main.test if main.valid is None else np.concatenate([main.test, main.valid])
+    held_ids = cell.data.records.take(held).texts("id")
     sides = list(cell.main_sides())
     seeds = {config.first_seed: {side: frames[side] for side in sides}}
     for part in cell.parts:
         if part.protocol == "seed":
             seeds[part.seed] = {side: pl.read_parquet(cell.path_of(part, side)) for side in sides}
     evaluations = {
-        protocol: judge_protocol(task, protocol, frame, config, reported) for protocol, frame in frames.items()
+        protocol: judge_protocol(task, protocol, frame, config, held_ids) for protocol, frame in frames.items()
     }
-    return {"evaluations": evaluations, "seeds": judge_seeds(task, seeds, config)}
+    thresholds = Thresholds.load(cell.folder.model(task.name, cell.spec.name))
+    found = {"evaluations": evaluations, "seeds": judge_seeds(task, seeds, config)}
+    return found | {"ready": judge_ready(thresholds, frames, config)}
 
 
 def _fit_main(cell: Cell) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from demur.experiment._config import ExperimentConfig
-from demur.metrics import evaluate
+from demur.metrics import Bootstrap, evaluate
+from demur.models import Thresholds, check_ready
 from demur.tasks import Task
 
 
@@ -31,27 +32,51 @@ def judge_frame(
 
 
 def judge_protocol(
-    task: Task, protocol: str, frame: pl.DataFrame, config: ExperimentConfig, reported: Sequence[str]
+    task: Task, protocol: str, frame: pl.DataFrame, config: ExperimentConfig, held: Sequence[str]
 ) -> dict[str, Any]:
     """A protocol's evaluation over all its rows, with ``folds`` where there are several fits.
 
     A held-out value has intervals of its own. Folds of cross-validation have none; they have a mean and a
-    standard deviation (``over_folds``), and a second evaluation without the reported test rows (``choosing``),
-    by which a winner may be chosen.
+    standard deviation (``over_folds``), and a second evaluation without the held rows (``choosing``), by which a
+    winner may be chosen.
 
     Parameters
     ----------
-    reported
-        Ids of the test rows.
+    held
+        Ids of the test rows, which report, and of the validation rows, whose thresholds promise something only of
+        a model that was not chosen on them.
     """
     found = judge_frame(task, frame, config)
     if protocol == "cv":
         found["folds"] = _judge_folds(task, frame, config, draws=0)
         found["over_folds"] = spread(list(found["folds"].values()))
-        chosen_on = frame.filter(~pl.col("id").is_in(list(reported)))
+        chosen_on = frame.filter(~pl.col("id").is_in(list(held)))
         found["choosing"] = judge_frame(task, chosen_on, config) if chosen_on.height else found
     elif protocol.startswith("leave_one"):
         found["folds"] = _judge_folds(task, frame, config, draws=None)
+    return found
+
+
+def judge_ready(
+    thresholds: Thresholds, frames: Mapping[str, pl.DataFrame], config: ExperimentConfig
+) -> dict[str, Any]:
+    """What the saved model's thresholds do on test and blind rows; empty where it has none.
+
+    Parameters
+    ----------
+    frames
+        Side to predictions by the saved model.
+    """
+    if thresholds == Thresholds():
+        return {}
+    intervals = Bootstrap(draws=config.draws, level=config.level, seed=config.seed)
+    found = {}
+    for side in ("test", "blind"):
+        if side in frames:
+            frame = frames[side]
+            y, groups = frame.get_column("y").to_numpy(), frame.get_column("group").rank("dense").to_numpy()
+            probabilities = frame.select(column for column in frame.columns if column.startswith("p_")).to_numpy()
+            found[side] = check_ready(thresholds, y, probabilities, groups, intervals)
     return found
 
 

@@ -83,7 +83,7 @@ def selection_protocol(models: list[dict[str, Any]], config: SelectConfig) -> st
 
 
 def _figures(model: dict[str, Any], protocol: str) -> dict[str, Any]:
-    """Figures to choose by: where every row was cross-validated, only those of rows that are not test rows."""
+    """Figures to choose by: where every row was cross-validated, only those of training rows."""
     evaluation = model["evaluations"][protocol]
     figures: dict[str, Any] = evaluation.get("choosing", evaluation)["metrics"]
     return figures
@@ -103,7 +103,7 @@ def _why(best: dict[str, Any], ranked: list[Any], config: SelectConfig, chosen_o
     interval = "" if figure["low"] is None else f" [{figure['low']:.3f}, {figure['high']:.3f}]"
     words = f"{'lowest' if config.metric in LOWER_IS_BETTER else 'highest'} {config.metric}, "
     words += f"{figure['value']:.3f}{interval}, n={figure['n']}, of {_count(len(ranked), 'model')}"
-    words += f" on the {ROWS[protocol]} rows" + (" less the test rows" if protocol == "cv" else "")
+    words += f" on the {ROWS[protocol]} rows" + (" less the test and validation rows" if protocol == "cv" else "")
     if figure["n"] < FEW_ROWS:
         words += " (so few that another draw of rows may choose another)"
     passing = [entry for entry in ranked[1:] if not entry[0]]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from demur.models._calibrate import Calibration as Calibration
     from demur.models._calibrate import CalibrationConfig as CalibrationConfig
     from demur.models._calibrate import fit_calibration as fit_calibration
+    from demur.models._check_ready import Thresholds as Thresholds
+    from demur.models._check_ready import check_ready as check_ready
     from demur.models._conformal import Conformal as Conformal
     from demur.models._conformal import ConformalConfig as ConformalConfig
     from demur.models._conformal import fit_conformal as fit_conformal
@@ -61,7 +63,9 @@ __getattr__, __dir__, __all__ = attach(
         "ReadyReport": "_ready",
         "ScoreOptions": "_score",
         "ScoreSummary": "_score",
+        "Thresholds": "_check_ready",
         "WindowVectors": "_encoder",
+        "check_ready": "_check_ready",
         "export_onnx": "_onnx_export",
         "find_preset": "_presets",
         "fit_calibration": "_calibrate",

@@ -78,7 +78,8 @@ class Conformal:
         return (
             f"the set of {unit}{whose} holds its label with probability at least {share}, and a wrong answer is "
             f"given as sure with probability at most {alpha}, if {alike} exchangeable with the "
-            f"{min(self.units)} held out here; rows of another source or answerer are not"
+            f"{min(self.units)} held out here and if this model was not itself chosen on these rows; rows of "
+            "another source or answerer are not exchangeable with them"
         )
 
     @property

@@ -18,6 +18,7 @@ from demur.data import Records
 from demur.metrics import Bootstrap, Estimate, estimate_ratio, evaluate, log_losses
 from demur.models._base import BaseClassifier
 from demur.models._calibrate import Calibration, CalibrationConfig, cross_fit, fit_calibration
+from demur.models._check_ready import SETS, estimate_sets
 from demur.models._conformal import Conformal, ConformalConfig, fit_conformal
 from demur.models._folds import fold_numbers, split_off
 from demur.models._operating import RATES, OperatingPoints, fit_operating_points
@@ -150,6 +151,7 @@ def make_ready(
         deciding = rows  # nothing was fitted or chosen on any of them
     decided = _Rows(deciding.y, calibration.apply(deciding.p), deciding.groups)
     classifier.calibration = calibration if calibration.method != "none" else None
+    shared = _warn_shared(calibration, config, fitting, deciding)
     folds = fold_numbers(task, rows.y, rows.groups, config.folds, seed)
     crossed = rows.p if folds is None else cross_fit(calibration.method, rows.y, rows.p, folds)
     operating: OperatingPoints | None = None
@@ -167,15 +169,31 @@ def make_ready(
         calibration=_describe_calibration(classifier, calibration, rows, crossed, intervals),
         operating=points,
         conformal=conformal,
-        warnings=_warnings(points, abstention, conformal),
+        warnings=(*shared, *_warnings(points, abstention, conformal)),
         probabilities=crossed,
+    )
+
+
+def _decides(config: ReadyConfig) -> bool:
+    return bool(config.false_positive_rates) or config.alpha is not None
+
+
+def _warn_shared(
+    calibration: Calibration, config: ReadyConfig, fitting: _Rows, deciding: _Rows
+) -> tuple[str, ...]:
+    if deciding is not fitting or calibration.method == "none" or not _decides(config):
+        return ()
+    groups = len(np.unique(fitting.groups))
+    return (
+        f"rows of {groups} group{'' if groups == 1 else 's'} cannot be divided, so the same rows fitted the "
+        "calibration and set the thresholds, and their promises do not hold; give rows of more groups, or set "
+        "calibration: none",
     )
 
 
 def _divide(classifier: BaseClassifier[Any], rows: _Rows, config: ReadyConfig, seed: int) -> tuple[_Rows, _Rows]:
     """The rows that fit the map and those that decide: all for both where there is no map or nothing to decide."""
-    decides = bool(config.false_positive_rates) or config.alpha is not None
-    if config.calibration == "none" or not decides:
+    if config.calibration == "none" or not _decides(config):
         return rows, rows
     fits = split_off(classifier.task, rows.y, rows.groups, config.share, seed)
     if fits is None:
@@ -211,24 +229,17 @@ def _measure_abstention(
     """Coverage, share unsure, and share wrong of the sure, each row's set by thresholds of the other groups."""
     seed, intervals = drawn
     folds = fold_numbers(classifier.task, rows.y, rows.groups, 10, seed)
-    names = ("coverage", "unsure", "wrong_when_sure")
     if folds is None:
-        return dict.fromkeys(names, asdict(Estimate(None, None, None, 0, "the rows allow no folds")))
-    covered, unsure = np.empty(len(rows.y)), np.empty(len(rows.y))
+        return dict.fromkeys(SETS, asdict(Estimate(None, None, None, 0, "the rows allow no folds")))
+    covered, unsure = np.empty(len(rows.y), np.bool_), np.empty(len(rows.y), np.bool_)
     for number in np.unique(folds):
         held = folds == number
         rest, here = rows.take(~held), rows.p[held]
         found = fit_conformal(classifier.task, rest.y, rest.p, rest.groups, how)
         covered[held] = found.sets(here)[np.arange(len(here)), rows.y[held]]
         unsure[held] = found.unsure(here)
-    weights = 1 / np.bincount(rows.groups)[rows.groups] if how.unit == "group" else np.ones(len(rows.y))
-    wrong = (rows.p.argmax(axis=1) != rows.y).astype(np.float64)
-    sure = weights * (1 - unsure)
-    ratios = ((weights * covered, weights), (weights * unsure, weights), (sure * wrong, sure))
-    return {
-        name: asdict(estimate_ratio(top, bottom, rows.groups, intervals))
-        for name, (top, bottom) in zip(names, ratios, strict=True)
-    }
+    wrong = rows.p.argmax(axis=1) != rows.y
+    return estimate_sets((covered, unsure, wrong), rows.groups, how.unit, intervals)
 
 
 def _describe_calibration(

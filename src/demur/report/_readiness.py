@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from demur.metrics import Estimate
@@ -35,15 +35,21 @@ def calibration_rows(task: TaskView) -> list[dict[str, Any]]:
 
 
 def operating_rows(task: TaskView) -> list[dict[str, Any]]:
-    """Thresholds of each model for the false-positive rates asked for, with what they let through."""
+    """Thresholds of each model for the false-positive rates asked for, and what they do on which rows."""
     return [
         {
             "model": model,
             "name": str(point.get("name")),
             "rate": _share(point.get("rate")),
             "threshold": _bounded(point, "threshold"),
-            "false_positives": _bounded(point, "false_positive_rate"),
-            "recall": _bounded(point, "recall"),
+            "sides": [
+                {
+                    "rows": side,
+                    "false_positives": _bounded(found, "false_positive_rate"),
+                    "recall": _bounded(found, "recall"),
+                }
+                for side, found in _sides(model, point, _same_point)
+            ],
             "negatives": point.get("negatives"),
             "note": str(_bounded(point, "threshold").reason or point.get("reason") or point.get("warning") or ""),
         }
@@ -53,20 +59,54 @@ def operating_rows(task: TaskView) -> list[dict[str, Any]]:
 
 
 def abstention_rows(task: TaskView) -> list[dict[str, Any]]:
-    """How often each model says that it is unsure, and what that guarantees."""
+    """How often each model says that it is unsure, on which rows, and what that guarantees."""
     return [
         {
             "model": model,
             "method": str(found.get("method") or words.MISSING),
             "alpha": _share(found.get("alpha")),
-            "coverage": parse_estimate(found.get("coverage")),
-            "unsure": parse_estimate(found.get("unsure")),
-            "wrong": parse_estimate(found.get("wrong_when_sure")),
+            "sides": [
+                {
+                    "rows": side,
+                    "coverage": parse_estimate(measured.get("coverage")),
+                    "unsure": parse_estimate(measured.get("unsure")),
+                    "wrong": parse_estimate(measured.get("wrong_when_sure")),
+                }
+                for side, measured in _sides(model, found, _same_sets)
+            ],
             "note": str(found.get("reason") or found.get("guarantee") or ""),
         }
         for model, found in _ready(task, "conformal")
         if isinstance(found, Mapping)
     ]
+
+
+def _sides(
+    model: ModelView,
+    valid: Mapping[str, Any],
+    find: Callable[[Mapping[str, Any], Mapping[str, Any]], Any],
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """What was measured on test and blind rows, which chose nothing, before what the validation rows say."""
+    ready: Mapping[str, Any] = model.raw["ready"]
+    found = []
+    for side in ("test", "blind"):
+        checked = ready.get(side)
+        measured = find(checked, valid) if isinstance(checked, Mapping) else None
+        if isinstance(measured, Mapping):
+            found.append((side, measured))
+    return [*found, ("validation", valid)]
+
+
+def _same_point(checked: Mapping[str, Any], point: Mapping[str, Any]) -> Any:
+    if _bounded(point, "threshold").value is None:
+        return None
+    listed = checked.get("operating")
+    points = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    return next((one for one in points if one.get("name") == point.get("name")), None)
+
+
+def _same_sets(checked: Mapping[str, Any], _: Mapping[str, Any]) -> Any:
+    return checked.get("conformal")
 
 
 def diversity_blocks(task: TaskView) -> list[dict[str, Any]]:

@@ -74,11 +74,11 @@ def test_folds_of_cross_validation_have_figures_a_mean_and_a_deviation(cell):
     assert cv["over_folds"]["f1_macro"]["std"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_of_the_cross_validated_rows_the_test_rows_are_left_out_for_choosing(cell):
+def test_of_the_cross_validated_rows_test_and_validation_rows_are_left_out_for_choosing(cell):
     one = cell(validation=PARTS)
     for result in (run_cell(one, silent), run_cell(one, silent)):
         cv = result["evaluations"]["cv"]
-        assert (cv["n"], cv["choosing"]["n"]) == (120, 120 - len(one.data.main.test))
+        assert (cv["n"], cv["choosing"]["n"]) == (120, len(one.data.main.train))
 
 
 def test_predictions_that_are_gone_come_back_without_a_fit(cell, fits):
@@ -379,6 +379,34 @@ def test_folds_are_judged_without_calibration(cell):
         plain.path_of(part, part.protocol) for part in plain.parts
     ]
     assert calibrated.key != plain.key
+
+
+def test_thresholds_are_measured_on_the_test_rows_by_the_saved_model(cell):
+    one = cell(ready={"calibration": "none", "false_positive_rates": [0.2], "alpha": 0.3})
+    found = run_cell(one, silent)["ready"]["test"]
+    rows = one.data.records.take(one.data.main.test)
+    answers = demur.load(one.folder.model("refusal", "tfidf_logreg")).predict(rows)
+    negative = rows.targets(one.data.task) == 0
+    point = found["operating"][0]
+    assert found["rows"] == len(rows)
+    assert point["false_positive_rate"]["value"] == pytest.approx(answers.flagged("fpr_20")[negative].mean())
+    assert point["recall"]["value"] == pytest.approx(answers.flagged("fpr_20")[~negative].mean())
+    shares = pl.DataFrame({"group": rows.texts("group"), "unsure": answers.unsure}).group_by("group").mean()
+    assert found["conformal"]["unsure"]["value"] == pytest.approx(shares["unsure"].mean())
+
+
+def test_what_thresholds_do_is_measured_anew_for_other_intervals_without_a_fit(cell, fits):
+    ready = {"calibration": "none", "false_positive_rates": [0.2], "alpha": 0.3}
+    wide = run_cell(cell(ready=ready), silent)["ready"]
+    fits.clear()
+    narrow = run_cell(cell(ready=ready, level=0.6), silent)["ready"]
+    assert fits == []
+    before, after = (found["test"]["conformal"]["unsure"] for found in (wide, narrow))
+    assert before["value"] == after["value"]
+    assert before["high"] - before["low"] > after["high"] - after["low"]
+    assert {key: wide[key] for key in wide if key != "test"} == {
+        key: narrow[key] for key in narrow if key != "test"
+    }
 
 
 def test_without_validation_rows_nothing_is_calibrated(cell):

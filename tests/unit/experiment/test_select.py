@@ -164,7 +164,7 @@ def test_of_the_cross_validated_rows_the_test_rows_do_not_choose():
         cv["choosing"] = {"metrics": cv["metrics"] | {"custom_score": figure(elsewhere)}}
     winner, why = select_winner(TASK, models, settings(on="cv"))
     assert winner == "better elsewhere"
-    assert "0.700, n=50, of 2 models on the cross-validated rows less the test rows" in why
+    assert "0.700, n=50, of 2 models on the cross-validated rows less the test and validation rows" in why
     assert "next lucky on the test rows with 0.600" in why
 
 

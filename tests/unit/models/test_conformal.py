@@ -246,6 +246,7 @@ def test_the_promise_names_its_condition():
     assert "if new groups are exchangeable with the 50 held out" in fit(y, p, np.arange(100) // 2).guarantee
     assert "if new rows are exchangeable" in fit(y, p, unit="row").guarantee
     assert "of each true class" in fit(y, p, by_class=True).guarantee
+    assert "if this model was not itself chosen on these rows" in fit(y, p).guarantee
 
 
 def test_json_gives_the_very_same_sets():

@@ -160,6 +160,20 @@ def test_one_group_is_no_obstacle():
     assert classifier.conformal is None
 
 
+@pytest.mark.parametrize(("size", "warned"), [(300, 1), (3, 0)])
+def test_a_map_and_thresholds_from_the_same_rows_are_warned_of(size, warned):
+    _, report = ready(planned_rows(n=300, size=size), calibration="temperature")
+    assert sum("the same rows fitted the calibration" in text for text in report.warnings) == warned
+    if warned:
+        assert "rows of 1 group cannot be divided" in report.warnings[0]
+
+
+def test_one_group_that_sets_no_threshold_is_not_warned_of():
+    rows = planned_rows(n=300, size=300)
+    _, report = ready(rows, calibration="temperature", false_positive_rates=(), alpha=None)
+    assert report.warnings == ()
+
+
 def test_nothing_asked_for_gives_nothing():
     classifier, report = ready(planned_rows(n=300), calibration="none", false_positive_rates=(), alpha=None)
     assert (classifier.calibration, classifier.operating, classifier.conformal) == (None, None, None)

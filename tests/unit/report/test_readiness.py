@@ -14,14 +14,53 @@ def test_calibration_is_shown_before_and_after(refusal):
 def test_a_threshold_has_its_bounds_and_one_that_is_missing_its_reason(refusal):
     first, second, *_ = readiness.operating_rows(refusal)
     assert (first["name"], first["rate"]) == ("fpr_1", "1 %")
-    assert first["recall"].low < first["recall"].value < first["recall"].high
+    recall = first["sides"][-1]["recall"]
+    assert recall.low < recall.value < recall.high
     assert (second["rate"], second["threshold"].value) == ("0.1 %", None)
     assert second["note"] == "too few rows that are no threat"
+    assert [side["rows"] for side in second["sides"]] == ["validation"]
+
+
+def test_test_and_blind_rows_come_before_the_validation_rows(small_run, edit):
+    def figure(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 50, "reason": None}
+
+    def change(results):
+        for model in results["tasks"]["jailbreak"]["models"]:
+            if not model.get("ready"):
+                continue
+            for side, value in (("blind", 0.4), ("test", 0.6)):
+                points = [{"name": "fpr_1", "false_positive_rate": figure(0.02), "recall": figure(value)}]
+                sets = {"coverage": figure(value), "unsure": figure(0.2), "wrong_when_sure": figure(0.1)}
+                model["ready"][side] = {"rows": 50, "groups": 20, "operating": points, "conformal": sets}
+
+    task = RunView(edit(small_run, change)).tasks[0]
+    point, missing, *_ = readiness.operating_rows(task)
+    sets = readiness.abstention_rows(task)[0]
+    assert [(side["rows"], side["recall"].value) for side in point["sides"]] == [
+        *(("test", 0.6), ("blind", 0.4), ("validation", 0.61))
+    ]
+    assert [side["rows"] for side in missing["sides"]] == ["validation"]
+    assert [(side["rows"], side["coverage"].value) for side in sets["sides"]] == [
+        *(("test", 0.6), ("blind", 0.4), ("validation", 0.951))
+    ]
+
+
+@pytest.mark.parametrize("checked", [3, {}, {"operating": 3, "conformal": None}, {"operating": [3]}])
+def test_what_was_not_measured_on_the_test_rows_has_no_line(small_run, edit, checked):
+    def change(results):
+        for model in results["tasks"]["jailbreak"]["models"]:
+            if model.get("ready"):
+                model["ready"]["test"] = checked
+
+    task = RunView(edit(small_run, change)).tasks[0]
+    for row in (*readiness.operating_rows(task), *readiness.abstention_rows(task)):
+        assert [side["rows"] for side in row["sides"]] == ["validation"]
 
 
 def test_abstention_says_what_it_guarantees(refusal):
     row = readiness.abstention_rows(refusal)[0]
-    assert (row["method"], row["alpha"], row["unsure"].value) == ("lac", "5 %", 0.12)
+    assert (row["method"], row["alpha"], row["sides"][-1]["unsure"].value) == ("lac", "5 %", 0.12)
     assert row["note"].startswith("at most 5 % of new rows")
 
 
