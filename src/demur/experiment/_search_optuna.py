@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _KEPT = {"median": 50.0, "third": 100 / 3}
 """Percent of the complete trials that a trial must be among at each point."""
 _FIRST_WHOLE = 4
 """Trials that are complete before any is measured by them."""
+_PATIENCE_S = 60.0
+"""How long to wait for another process that writes the file."""
 _TOLD = ("params", "state", "scores", "fits", "epochs", "seconds", "reason")
 
 
@@ -158,17 +161,21 @@ def _quiet(optuna: Any) -> Iterator[None]:
 
 @contextmanager
 def _open(optuna: Any, journal: Journal) -> Iterator[Any]:
-    """The kept study of finished trials; a file that was cut short while it was made is made again."""
-    journal.path.parent.mkdir(parents=True, exist_ok=True)
+    """The kept study of finished trials; a file that is damaged is made again."""
     try:
-        storage = _new_storage(optuna, journal.path)
-    except Exception:
-        journal.path.unlink(missing_ok=True)
-        storage = _new_storage(optuna, journal.path)
+        journal.path.parent.mkdir(parents=True, exist_ok=True)
+        storage, study = _attach(optuna, journal)
+    except Exception as error:
+        if not _is_damaged(error):
+            words = " ".join(str(error).split())[:300]
+            raise StorageError(
+                f"the search could not open {journal.path} ({words}); check its permissions and the space left, "
+                "or delete it to search anew"
+            ) from error
+        journal.path.unlink()
+        storage, study = _attach(optuna, journal)
     try:
-        yield optuna.create_study(
-            study_name=journal.name, storage=storage, direction="maximize", load_if_exists=True
-        )
+        yield study
     except optuna.exceptions.StorageInternalError as error:
         raise StorageError(f"the search could not write {journal.path} ({error}); free some space") from error
     finally:
@@ -176,5 +183,28 @@ def _open(optuna: Any, journal: Journal) -> Iterator[Any]:
         storage.engine.dispose()
 
 
-def _new_storage(optuna: Any, path: Path) -> Any:
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+def _attach(optuna: Any, journal: Journal) -> tuple[Any, optuna.Study]:
+    """The storage and the study in it, all of whose trials can be read."""
+    pool = require("sqlalchemy.pool", extra="tune")
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(journal.path, timeout=_PATIENCE_S)
+
+    # The path is no part of the URL, in which ?, #, % and braces mean something else.
+    options = {"creator": connect, "poolclass": pool.QueuePool}
+    storage = optuna.storages.RDBStorage("sqlite://", engine_kwargs=options)
+    study = optuna.create_study(
+        study_name=journal.name, storage=storage, direction="maximize", load_if_exists=True
+    )
+    study.get_trials(deepcopy=False)
+    return storage, study
+
+
+def _is_damaged(error: BaseException | None) -> bool:
+    """Whether SQLite says, somewhere in the chain of errors, that the file is none of its own or malformed."""
+    while error is not None:
+        code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
+        if code is not None:
+            return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        error = error.__cause__ or error.__context__
+    return False

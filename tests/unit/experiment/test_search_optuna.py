@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,45 @@ def test_a_file_cut_short_is_made_again(bench):
     path = bench.folder / "deep" / "search.sqlite"
     path.write_bytes(b"SQLite format 3\0 and then nothing")
     assert figures(start(bench)) == whole
+
+
+def test_a_file_damaged_inside_is_made_again(bench):
+    whole = figures(start(bench))
+    path = bench.folder / "deep" / "search.sqlite"
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    bench.fitted.clear()
+    assert figures(start(bench)) == whole
+    assert bench.fitted != []
+
+
+def test_a_file_that_another_process_holds_is_left_as_it_is(bench, monkeypatch):
+    monkeypatch.setattr(_search_optuna, "_PATIENCE_S", 0.0)
+    whole = figures(start(bench))
+    path = bench.folder / "deep" / "search.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(
+            StorageError, match=r"could not open .*database is locked.*or delete it to search anew"
+        ):
+            start(bench)
+    bench.fitted.clear()
+    assert figures(start(bench)) == whole
+    assert bench.fitted == []
+
+
+def test_a_folder_in_place_of_the_file_is_said(bench):
+    (bench.folder / "deep" / "search.sqlite").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"could not open .*unable to open database file"):
+        start(bench)
+
+
+def test_a_folder_may_have_any_name(bench):
+    folder = bench.folder = bench.folder / "a?b=1#c%20{d}"
+    start(bench, trials=2)
+    assert (folder / "deep" / "search.sqlite").stat().st_size > 0
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_place_that_cannot_be_written_is_said(bench, monkeypatch):
