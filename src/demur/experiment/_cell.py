@@ -115,6 +115,7 @@ def _judge(cell: Cell, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
 def _fit_main(cell: Cell) -> None:
     """Fit on the training rows, measure what that and judging cost, save the model and its predictions."""
     rows = cell.main_sides()
+    cell.facts_path.unlink(missing_ok=True)  # killed half-way, it would pass for the new model's
     with PeakMemory() as memory:
         start = time.perf_counter()
         fitted = fit_job(_job(cell, cell.data.main, cell.config.first_seed))
@@ -165,10 +166,9 @@ def _fit_part(cell: Cell, part: Part) -> None:
 
 
 def _job(cell: Cell, split: Split, seed: int, part: Part | None = None) -> FitJob:
-    search, params = cell.spec.search, None
-    if part is not None and search is not None and (part.protocol == "seed" or not search.nested):
-        params = json.loads(cell.facts_path.read_text(encoding="utf-8"))["best_params"]
-    folder = cell.work / cell.key_of(split, seed)[:16]
+    params = cell.params_of(part) if part is not None else None
+    key = cell.key_of_part(part) if part is not None else cell.key_of(split, seed)
+    folder = cell.work / key[:16]
     trials = cell.folder.trials(cell.data.task.name, cell.spec.name)
     return FitJob(cell.spec, cell.data, split, seed, folder, cell.others, cell.tell, params, trials)
 

@@ -5,6 +5,7 @@ A part file is named by a hash of all that its fit depends on, so that what has 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,6 +100,25 @@ class Cell:
         rows = self._hashes[id(split)]
         return hash_value(self._basis | {"split": rows, "seed": seed})
 
+    def params_of(self, part: Part) -> dict[str, Any] | None:
+        """Settings that a fit takes from the main one's search; None where it searches itself, or nothing is.
+
+        Empty before the main fit.
+        """
+        search = self.spec.search
+        if search is None or (search.nested and part.protocol != "seed"):
+            return None
+        try:
+            found: dict[str, Any] = json.loads(self.facts_path.read_text(encoding="utf-8"))["best_params"]
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def key_of_part(self, part: Part) -> str:
+        """Hash of everything a fit beside the main one depends on."""
+        key, params = self.key_of(part.split, part.seed), self.params_of(part)
+        return key if params is None else hash_value([key, params])
+
     @cached_property
     def _hashes(self) -> dict[int, str]:
         """Hashes of the splits of ``data`` by identity, since each is asked for many times."""
@@ -141,10 +161,10 @@ class Cell:
         except DemurError:  # it will say so when it is fitted
             return False
 
-    @cached_property
+    @property
     def judge_key(self) -> str:
-        """Hash of everything the figures depend on."""
-        fits = [[part.protocol, part.number, self.key_of(part.split, part.seed)] for part in self.parts]
+        """Hash of everything the figures depend on; known for good once the main fit is done."""
+        fits = [[part.protocol, part.number, self.key_of_part(part)] for part in self.parts]
         settings = self.config
         return hash_value([self.key, fits, settings.draws, settings.level, settings.seed, hash_judging()])
 
@@ -162,7 +182,7 @@ class Cell:
         """The part file of a fit (None: the main one) and of what it judges."""
         if part is None:
             return self._file(f"{side}-{self.key[:16]}")
-        key = self.key_of(part.split, part.seed)
+        key = self.key_of_part(part)
         if part.protocol == "seed":  # the blind rows are not part of a fit's key
             key = hash_value([key, self.data.hashes["blind_hash"], self._ready])
             return self._file(f"seed-{part.seed}-{side}-{key[:16]}")

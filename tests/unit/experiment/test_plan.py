@@ -1,12 +1,13 @@
 """Tests of what a cell consists of: which fits, what their keys depend on, where their files lie."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from demur.errors import ConfigError
-from demur.experiment._plan import Cell
+from demur.experiment._plan import Cell, Part
 from demur.tasks import BUILT_IN
 
 
@@ -113,6 +114,42 @@ def test_the_folds_of_other_families_do_not_change_with_the_blind_rows(cell):
     one = cell(validation={"cv": 2})
     other = replace(one, data=replace(one.data, blind=one.data.records.take(np.arange(3))))
     assert keys_of(one) == keys_of(other)
+
+
+def searched(nested):
+    return {"preset": "tfidf_nb", "search": {"trials": 2, "nested": nested}}
+
+
+def write_params(cell, **params):
+    cell.facts_path.parent.mkdir(parents=True, exist_ok=True)
+    cell.facts_path.write_text(json.dumps({"best_params": params}))
+
+
+@pytest.mark.parametrize(("nested", "changed"), [(False, ["cv", "seed"]), (True, ["seed"])])
+def test_fits_that_take_the_settings_found_by_the_main_one_are_named_by_these(cell, nested, changed):
+    one = cell(searched(nested), validation={"cv": 2, "leave_one_out": []}, seeds=[1, 2])
+    parts = [*one.parts, Part("seed", 0, one.data.main, 2)]
+    found = []
+    for smoothing in (0.1, 1.0):
+        write_params(one, smoothing=smoothing)
+        found.append(
+            {part.protocol: [one.key_of_part(part), *one.files_of(part), one.judge_key] for part in parts}
+        )
+    before, after = found
+    assert [name for name in before if not set(before[name][:-1]) & set(after[name][:-1])] == changed
+    assert before["cv"][-1] != after["cv"][-1]
+
+
+def test_the_settings_of_the_main_fit_are_nothing_before_it(cell):
+    one = cell(searched(False), validation={"cv": 2})
+    assert [one.params_of(part) for part in one.parts] == [{}] * len(one.parts)
+    assert {one.key_of_part(part) for part in one.parts} != {one.key_of(part.split, 7) for part in one.parts}
+
+
+def test_without_a_search_no_fit_takes_settings(cell):
+    one = cell("tfidf_nb", validation={"cv": 2})
+    write_params(one, smoothing=1)
+    assert {one.params_of(part) for part in one.parts} == {None}
 
 
 @pytest.mark.parametrize("changes", [{"select": {"metric": "accuracy"}}, {"report": False}, {"name": "other"}])
