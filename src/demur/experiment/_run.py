@@ -19,7 +19,7 @@ from demur.experiment._lock import lock_folder
 from demur.experiment._plan import Cell
 from demur.experiment._prepare import LEFT_OUT, TaskData, prepare_tasks
 from demur.experiment._record import RunRecord
-from demur.experiment._select import check_select, select_winner
+from demur.experiment._select import check_select, searched_once, select_winner
 from demur.experiment._track import track_run
 from demur.models import library_versions
 from demur.paths import write_text
@@ -240,13 +240,7 @@ def _analyse(
 
 def _unnested(models: list[dict[str, Any]]) -> list[str]:
     """A warning for models whose folds were fitted with settings that rows of those folds had chosen."""
-    names = [
-        model["model"]
-        for model in models
-        if model["search"]
-        and not model["search"]["nested"]
-        and set(model["evaluations"]) - {"valid", "test", "blind"}
-    ]
+    names = searched_once(models)
     if not names:
         return []
     return [

@@ -75,11 +75,30 @@ def select_winner(task: Task, models: list[dict[str, Any]], config: SelectConfig
 
 
 def selection_protocol(models: list[dict[str, Any]], config: SelectConfig) -> str:
-    """The protocol whose rows choose: as configured, or cv where every model went through it."""
+    """The protocol whose rows choose: as configured, or cv where every model went through it unseen.
+
+    Settings that were searched once, on the main training rows, have been chosen on rows of every fold: their
+    cross-validated figures flatter, and validation rows choose instead, where there are any.
+    """
     if config.on != "auto":
         return config.on
     good = [model for model in models if model["status"] == "ok"]
-    return "cv" if good and all("cv" in model["evaluations"] for model in good) else "valid"
+    if not good or not all("cv" in model["evaluations"] for model in good):
+        return "valid"
+    if searched_once(good) and any("valid" in model["evaluations"] for model in good):
+        return "valid"
+    return "cv"
+
+
+def searched_once(models: list[dict[str, Any]]) -> list[str]:
+    """Names of the models whose folds were fitted with settings that rows of those folds had chosen."""
+    return [
+        model["model"]
+        for model in models
+        if (search := model.get("search"))
+        and not search["nested"]
+        and set(model["evaluations"]) - {"valid", "test", "blind"}
+    ]
 
 
 def _figures(model: dict[str, Any], protocol: str) -> dict[str, Any]:
@@ -111,6 +130,9 @@ def _why(best: dict[str, Any], ranked: list[Any], config: SelectConfig, chosen_o
         second = passing[0][4]
         value = _figures(second, protocol)[config.metric]["value"]
         words += f"; next {second['model']} with {value:.3f}"
+    flattered = searched_once([entry[4] for entry in ranked]) if protocol == "cv" else []
+    if flattered:
+        words += f"; settings of {', '.join(flattered)} were searched once on rows of these folds, which flatters"
     if bounds:
         words += f"; passes {_count(bounds, 'threshold')}"
     higher = [entry[4]["model"] for entry in ranked if entry[0] and entry[1] < ranked[0][1]]

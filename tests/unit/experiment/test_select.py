@@ -178,6 +178,29 @@ def test_auto_takes_cross_validation_only_where_every_model_went_through_it():
     assert "on the validation rows" in why
 
 
+def with_search(one, nested):
+    """The model as if its settings had been searched, and as if it had been judged on validation rows too."""
+    one["search"] = {"nested": nested}
+    one["evaluations"]["valid"] = model("one", 0.1)["evaluations"]["valid"]
+    return one
+
+
+@pytest.mark.parametrize(("nested", "rows"), [(False, "validation"), (True, "cross-validated")])
+def test_auto_takes_validation_rows_where_settings_were_searched_once_on_rows_of_every_fold(nested, rows):
+    models = [with_search(model("tuned", 0.9, on="cv"), nested), with_search(model("plain", 0.5, on="cv"), True)]
+    assert f"on the {rows} rows" in select_winner(TASK, models, settings())[1]
+
+
+def test_the_choice_on_cross_validated_rows_says_which_settings_were_searched_on_them():
+    models = [with_search(model("tuned", 0.9, on="cv"), False), model("plain", 0.5, on="cv")]
+    said = "settings of tuned were searched once on rows of these folds, which flatters"
+    assert said in select_winner(TASK, models, settings(on="cv"))[1]
+    assert said not in select_winner(TASK, models, settings(on="valid"))[1]
+    for one in models:
+        one["evaluations"].pop("valid", None)
+    assert said in select_winner(TASK, models, settings())[1]
+
+
 def test_a_failed_model_does_not_keep_the_others_from_cross_validation():
     models = [model("one", 0.9, on="cv"), model("broken", 0.5, status="failed")]
     assert "cross-validated" in select_winner(TASK, models, settings())[1]
