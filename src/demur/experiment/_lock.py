@@ -32,17 +32,23 @@ def lock_folder(folder: Path) -> Iterator[None]:
         raise translate_os_error(error, f"locking the run folder {folder}") from error
     try:
         if not _take(handle):
-            owner = os.pread(handle, 64, 0).decode("ascii", "replace").strip()
+            owner = _read(handle).decode("ascii", "replace").strip()
             raise RunError(
                 f"another run (process {owner or 'unknown'}) is writing to {folder}; wait until it has ended, "
                 "or choose another folder with --out"
             )
         with suppress(OSError):  # the number only serves the message of others
             os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(handle)
+
+
+def _read(handle: int) -> bytes:
+    os.lseek(handle, 0, os.SEEK_SET)
+    return os.read(handle, 64)
 
 
 def _take(handle: int) -> bool:

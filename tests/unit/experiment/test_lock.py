@@ -61,3 +61,11 @@ def test_a_folder_is_free_again_after_an_error(tmp_path):
 def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path):
     with pytest.raises(StorageError, match="locking the run folder"), lock_folder(tmp_path / "none"):
         pass
+
+
+def test_the_lock_needs_nothing_that_windows_lacks(tmp_path, monkeypatch):
+    for name in ("pread", "pwrite"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with lock_folder(tmp_path):
+        assert (tmp_path / NAME).read_text() == f"{os.getpid()}\n"
