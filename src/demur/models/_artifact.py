@@ -64,6 +64,8 @@ _KEYS = {
     "files": dict,
     "probe": list,
 }
+_NEVER_FIRST, _NEVER_LAST = ("adapter_config", "adapter_model"), (".py", ".pkl", ".pickle")
+"""How names of files begin and end that libraries would read, or run, and no family writes."""
 READY: dict[str, Any] = {"calibration": Calibration, "operating": OperatingPoints, "conformal": Conformal}
 """What a classifier may carry beside its weights; each in a file of its name."""
 _PROBES = (
@@ -287,13 +289,19 @@ def _refuse_foreign(folder: Path, files: dict[str, str]) -> None:
     """Refuse a manifest that names files elsewhere, and files that no hash speaks for.
 
     Libraries look for files by names of their own (``adapter_config.json``), so an unnamed one could change the
-    model. Hidden files, and folders of which the manifest names nothing, are read by nobody.
+    model. Those that demur never writes are refused even with a hash, which whoever put them there can write too.
+    Hidden files, and folders of which the manifest names nothing, are read by nobody.
     """
     for name in files:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
             raise ArtifactError(
                 f"the model in {folder} names the file '{name}' outside of it; do not use that model"
+            )
+        if parts[-1].startswith(_NEVER_FIRST) or parts[-1].endswith(_NEVER_LAST):
+            raise ArtifactError(
+                f"the model in {folder} has the file '{name}', of a kind that demur never saves; "
+                "do not use that model"
             )
     read = {PurePosixPath(name).parts[0] for name in files if "/" in name}
     for path in sorted(folder.iterdir()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ def load_tokenizer(folder: str | Path) -> Any:
             key="model",
         )
     try:
-        with quiet_transformers():
+        with quiet_transformers(), _hub_offline():
             # Left open, transformers would ask on a terminal, or a pipe, whether to run code the folder brings.
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -60,7 +62,8 @@ def load_tokenizer(folder: str | Path) -> Any:
 def load_module(auto: Any, folder: str | Path, saved: bool = False, **settings: Any) -> Any:
     """Load weights through one of transformers' auto classes, as float32, from safetensors alone.
 
-    Code that a folder brings along is never run.
+    Code that a folder brings along is never run, nor any that its configuration names: attention is computed as
+    transformers does by default, where a ``config.json`` may ask for a kernel on the hub.
 
     Parameters
     ----------
@@ -77,22 +80,29 @@ def load_module(auto: Any, folder: str | Path, saved: bool = False, **settings: 
     Raises
     ------
     ConfigError
-        The folder holds no weights of that kind, or not all of them.
+        The folder holds no weights of that kind, or not all of them, or an adapter beside them.
     """
     import torch
+    from transformers import AutoConfig
 
+    place: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    _refuse_adapter(Path(folder))
     try:
-        with quiet_transformers():
+        with quiet_transformers(), _hub_offline():
+            config = AutoConfig.from_pretrained(str(folder), **place, **settings)
+            # None is for sdpa, or eager where a model has no other. An argument would leave what the file names.
+            config._attn_implementation = config._experts_implementation = None
+            if saved and getattr(config, "quantization_config", None) is not None:
+                raise ValueError("its config.json asks for quantisation, which demur never saves")
             module, found = auto.from_pretrained(
                 str(folder),
-                local_files_only=True,
+                config=config,
                 use_safetensors=True,
-                trust_remote_code=False,
                 dtype=torch.float32,
                 # What does not fit is told of as a fault of the folder below, or is the head of another task.
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
-                **settings,
+                **place,
             )
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -102,6 +112,28 @@ def load_module(auto: Any, folder: str | Path, saved: bool = False, **settings: 
         ) from error
     _check_weights(module, found, Path(folder), saved)
     return module
+
+
+@contextmanager
+def _hub_offline() -> Iterator[None]:
+    """Keep whatever reads a local folder from asking the hub, for a block."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """PEFT, where installed, would follow an adapter's file to another model, and change the weights."""
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(
+            f"the folder {folder} holds an adapter (adapter_config.json); merge it into the model and save that, "
+            "or take the file out",
+            key="model",
+        )
 
 
 def _check_weights(module: Any, found: dict[str, Any], folder: Path, saved: bool) -> None:

@@ -179,6 +179,55 @@ def test_a_file_put_into_a_folder_of_the_model_is_refused(saved, tmp_path):
         demur.load(saved)
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "members/0/adapter_model.safetensors", "own.py", "x.pkl"])
+def test_a_file_that_no_family_writes_is_refused_whatever_its_hash(saved, name):
+    (saved / name).parent.mkdir(parents=True, exist_ok=True)
+    (saved / name).write_text("{}")
+    edit_manifest(saved, files=read_files(saved) | {name: hash_file(saved / name)})
+    with pytest.raises(
+        ArtifactError, match=rf"has the file '{name}', of a kind that demur never saves; do not use"
+    ):
+        demur.load(saved)
+
+
+@pytest.mark.parametrize("head", ["mean", "transformers"])
+def test_a_saved_model_cannot_ask_for_a_kernel_of_the_hub(
+    fitted_transformer, tmp_path, monkeypatch, labelled, head
+):
+    from transformers import modeling_utils
+
+    def fail(*given, **settings):
+        raise AssertionError("a kernel was asked for")
+
+    monkeypatch.setattr(modeling_utils, "lazy_import_flash_attention", fail)
+    classifier = fitted_transformer(head)
+    classifier.save(tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    config |= {"attn_implementation": "kernels-community/flash-attn2", "_attn_implementation": "somebody/kernel"}
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+    edit_manifest(tmp_path / "m", files=read_files(tmp_path / "m"))
+    rows = labelled(classifier.task, n=6)
+    np.testing.assert_allclose(
+        demur.load(tmp_path / "m").predict_proba(rows), classifier.predict_proba(rows), atol=1e-6
+    )
+
+
+@pytest.fixture
+def fitted_transformer(make_checkpoint, labelled, tasks):
+    """Maker of a tiny fine-tuned encoder with a head of that kind."""
+
+    def make(head):
+        from demur.models.transformer import TransformerClassifier, TransformerConfig
+
+        train = {"epochs": 1, "batch_size": 8, "device": "cpu"}
+        config = TransformerConfig(
+            model=str(make_checkpoint("bert")), head=head, max_tokens=32, prompt_tokens=12, train=train
+        )
+        return TransformerClassifier(tasks["refusal"], config, 0).fit(labelled(tasks["refusal"], n=12))
+
+    return make
+
+
 def test_what_no_loader_reads_may_lie_beside_the_model(saved):
     for name in (".gitattributes", ".git/config", "notes/today.txt"):
         (saved / name).parent.mkdir(exist_ok=True)

@@ -132,6 +132,74 @@ def test_the_encoder_of_a_language_model_is_read_without_its_head(make_checkpoin
             np.testing.assert_array_equal(found[name], value)
 
 
+def edit_config(folder: Path, **changes: Any) -> Path:
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
+@pytest.mark.parametrize(("architecture", "expected"), [("bert", "sdpa"), ("deberta-v2", "eager")])
+def test_a_kernel_that_a_configuration_names_is_not_asked_for(
+    make_checkpoint: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    architecture: str,
+    expected: str,
+) -> None:
+    from transformers import AutoModel, modeling_utils
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a kernel was asked for")
+
+    monkeypatch.setattr(modeling_utils, "lazy_import_flash_attention", fail)
+    folder = shutil.copytree(make_checkpoint(architecture), tmp_path / "odd")
+    found = load_module(AutoModel, edit_config(folder, **{key: "kernels-community/flash-attn2"}), saved=True)
+    assert found.config._attn_implementation == expected
+
+
+def test_the_hub_is_out_of_reach_while_a_folder_is_read_and_no_longer(
+    make_checkpoint: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    seen = []
+    for auto in (AutoConfig, AutoTokenizer):
+        plain = auto.from_pretrained
+
+        def watch(*given: Any, plain: Any = plain, **settings: Any) -> Any:
+            seen.append(constants.is_offline_mode())
+            return plain(*given, **settings)
+
+        monkeypatch.setattr(auto, "from_pretrained", watch)
+    load_module(AutoModel, make_checkpoint("bert"))
+    module.load_tokenizer(make_checkpoint("bert"))
+    assert len(seen) >= 2
+    assert all(seen)
+    assert not constants.is_offline_mode()
+
+
+def test_an_adapter_beside_the_weights_is_refused(make_checkpoint: Make, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    folder = shutil.copytree(make_checkpoint("bert"), tmp_path / "odd")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
+    with pytest.raises(ConfigError, match=r"holds an adapter \(adapter_config\.json\); merge it into the model"):
+        load_module(AutoModel, folder)
+
+
+def test_a_saved_model_asks_for_no_quantisation(make_checkpoint: Make, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    folder = shutil.copytree(make_checkpoint("bert"), tmp_path / "odd")
+    edit_config(folder, quantization_config={"quant_method": "fp8"})
+    with pytest.raises(ConfigError, match="asks for quantisation, which demur never saves"):
+        load_module(AutoModel, folder, saved=True)
+
+
 @pytest.mark.parametrize("load", ["weights", "tokenizer"])
 def test_code_that_a_folder_brings_is_not_run_whoever_answers(
     make_checkpoint: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: str
