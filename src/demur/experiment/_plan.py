@@ -20,6 +20,7 @@ from demur.experiment._fit import Tell, resolve_spec, tell_nobody
 from demur.experiment._folder import RunFolder
 from demur.experiment._key import hash_code, hash_files, hash_judging, hash_split
 from demur.experiment._prepare import TaskData
+from demur.experiment._search_config import UNKEYED
 from demur.paths import hash_value
 
 
@@ -74,7 +75,9 @@ class Cell:
             | ({"companions": self._companions()} if family.wants_companions else {})
             | ({"searched": searched} if searched else {})
             | {
-                "spec": self.spec.model_dump(mode="json", exclude={"tasks", "protocols"}),
+                "spec": self.spec.model_dump(
+                    mode="json", exclude={"tasks": True, "protocols": True, "search": UNKEYED}
+                ),
                 "task": self.data.task.model_dump(mode="json"),
                 "data": self.data.hashes["hash"],
                 "versions": self.versions,

@@ -11,6 +11,8 @@ from demur.config import Settings
 
 Method = Literal["auto", "grid", "optuna"]
 Pruner = Literal["none", "median", "third", "halving"]
+UNKEYED = {"jobs"}
+"""Settings of a search that change nothing it finds, and so are no part of what a fit depends on."""
 
 
 class Dimension(Settings):

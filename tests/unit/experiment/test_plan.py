@@ -155,3 +155,11 @@ def test_without_a_search_no_fit_takes_settings(cell):
 @pytest.mark.parametrize("changes", [{"select": {"metric": "accuracy"}}, {"report": False}, {"name": "other"}])
 def test_the_key_does_not_change_with_what_only_comes_after(cell, changes):
     assert cell(**changes).key == cell().key
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"), [({"jobs": 4}, True), ({"folds": 2}, False), ({"trials": 3}, False)]
+)
+def test_more_processes_of_a_search_do_not_change_the_key(cell, change, is_same):
+    one, other = (cell({"preset": "tfidf_nb", "search": search}) for search in ({}, change))
+    assert (one.key == other.key) is is_same
