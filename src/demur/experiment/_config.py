@@ -82,8 +82,8 @@ class ValidationConfig(Settings):
     @field_validator("cv", mode="before")
     @classmethod
     def _check_cv(cls, value: Any) -> Any:
-        if value != "auto" and (type(value) is not int or not 0 <= value <= MOST_FOLDS):
-            raise ValueError(f"give a number of folds from 0 to {MOST_FOLDS}, or auto")
+        if value != "auto" and (type(value) is not int or value == 1 or not 0 <= value <= MOST_FOLDS):
+            raise ValueError(f"give a number of folds from 2 to {MOST_FOLDS}, 0 for none, or auto")
         return value
 
     def folds_for(self, family: str) -> int:
@@ -105,7 +105,9 @@ class SelectConfig(Settings):
 
     metric: str = Field(default="custom_score", description="The figure that decides; see demur.metrics.")
     on: Literal["auto", "valid", "cv"] = Field(
-        default="auto", description="The rows it is chosen on, never the test rows; auto: cv if on, else valid."
+        default="auto",
+        description="The rows it is chosen on, never the test rows; auto: cv if on, and no settings were searched "
+        "once (search.nested: false), else valid.",
     )
     thresholds: dict[str, Bound] = Field(
         default_factory=dict,

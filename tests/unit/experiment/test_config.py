@@ -66,7 +66,10 @@ def test_a_name_that_is_no_folder_name_is_refused(name):
         ({"clean": {"drop_duplicate": True}}, r"unknown key 'clean\.drop_duplicate'.*'drop_duplicates'\?"),
         ({"split": {"tets": 0.1}}, r"unknown key 'split\.tets'; did you mean 'test'\?"),
         ({"select": {"thresholds": {"f1_macro": {"mn": 1}}}}, r"'select\.thresholds\.f1_macro\.mn'.*'min'\?"),
-        ({"validation": {"cv": 51}}, r"key 'validation\.cv': give a number of folds from 0 to 50, or auto"),
+        (
+            {"validation": {"cv": 51}},
+            r"key 'validation\.cv': give a number of folds from 2 to 50, 0 for none, or auto",
+        ),
         ({"validation": {"leave_one_out": ["group"]}}, "input should be 'model' or 'source', got 'group'"),
         ({"tasks": []}, "key 'tasks': list should have at least 1 item"),
         ({"data": []}, "key 'data': list should have at least 1 item"),
@@ -131,9 +134,11 @@ def test_automatic_folds_are_fewer_for_families_that_take_long(cv, classical, tr
     assert [validation.folds_for(family) for family in ("neural", "transformer", "dual")] == [transformer] * 3
 
 
-@pytest.mark.parametrize("cv", [51, -1, 2.5, "many", True, None])
+@pytest.mark.parametrize("cv", [51, 1, -1, 2.5, "many", True, None])
 def test_a_wrong_number_of_folds_says_what_is_taken(cv):
-    with pytest.raises(ConfigError, match=r"key 'validation\.cv': give a number of folds from 0 to 50, or auto"):
+    with pytest.raises(
+        ConfigError, match=r"key 'validation\.cv': give a number of folds from 2 to 50, 0 for none, or auto"
+    ):
         parse(validation={"cv": cv})
 
 
