@@ -5,12 +5,13 @@ The run folder stays the truth: tracking reads it, never writes to it, and its f
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _BATCH = 90
 """Below the 100 parameters and tags that one request may bear."""
 _LONGEST = 500
 _LOCAL_STORE = re.compile(r"^sqlite:///(?P<path>.+)$")
+_PASSWORD = re.compile(r"://[^/\s]*@")
+"""The user and password of an address."""
 
 
 def track_run(
@@ -53,7 +56,7 @@ def track_run(
     except MissingDependencyError as error:
         say(f"not tracked: {error}")
     except Exception as error:  # a tracking server may fail in any way; the run is done
-        words = " ".join(str(error).split())[:_LONGEST]
+        words = _PASSWORD.sub("://***@", " ".join(str(error).split()))[:_LONGEST]
         say(
             f"not tracked: MLflow said {type(error).__name__}: {words}; check tracking.mlflow and run the same "
             f"command again. Everything is in {folder.root}"
@@ -109,15 +112,15 @@ class _Tracker:
 
     def log(self, results: Mapping[str, Any]) -> None:
         tags = {"demur.run": results["name"], "demur.version": results["versions"]["demur"]}
-        parent = self._start(results["name"], tags)
-        config = self.config.model_dump(mode="json", exclude={"models", "data", "blind", "tracking"})
-        self._log(parent, _flatten(config), parent_metrics(results))
-        for name in ("run.json", "experiment_results.json", "results.csv", "report.html", "images"):
-            self._add(parent, self.folder.root / name, None)
-        for task, found in results["tasks"].items():
-            for model in found["models"]:
-                self._log_model(parent, task, model)
-        self.client.set_terminated(parent, "FINISHED")
+        with self._run(results["name"], tags) as parent:
+            config = self.config.model_dump(mode="json", exclude={"models", "data", "blind", "tracking"})
+            self._log(parent, _flatten(config), parent_metrics(results))
+            self._add_run_file(parent)
+            for name in ("experiment_results.json", "results.csv", "report.html", "images"):
+                self._add(parent, self.folder.root / name, None)
+            for task, found in results["tasks"].items():
+                for model in found["models"]:
+                    self._log_model(parent, task, model)
 
     def _log_model(self, parent: str, task: str, model: Mapping[str, Any]) -> None:
         name = model["model"]
@@ -125,17 +128,28 @@ class _Tracker:
         tags |= {"demur.status": model["status"], "demur.selected": str(model["selected"]).lower()}
         if model["reason"]:
             tags["demur.reason"] = model["reason"][:_LONGEST]
-        run = self._start(f"{task}/{name}", tags)
         spec = next((one for one in self.config.models if one.name == name), None)
         params = {"task": task, "model": name, "family": model["family"], "seed": self.config.first_seed}
         params |= _flatten(spec.settings, "settings.") if spec is not None else {}
         params |= _flatten(model["best_params"], "best.")
-        self._log(run, params, model_metrics(model))
-        self._log_curve(run, self.folder.curves(task, name).curve)
-        self._add(run, self.folder.curves(task, name).alpha, "curves")
-        if model["status"] == "ok" and self.settings.models:
-            self._add(run, self.folder.model(task, name), "model")
-        self.client.set_terminated(run, "FAILED" if model["status"] == "failed" else "FINISHED")
+        with self._run(f"{task}/{name}", tags, "FAILED" if model["status"] == "failed" else "FINISHED") as run:
+            self._log(run, params, model_metrics(model))
+            self._log_curve(run, self.folder.curves(task, name).curve)
+            self._add(run, self.folder.curves(task, name).alpha, "curves")
+            if model["status"] == "ok" and self.settings.models:
+                self._add(run, self.folder.model(task, name), "model")
+
+    @contextmanager
+    def _run(self, name: str, tags: Mapping[str, str], status: str = "FINISHED") -> Iterator[str]:
+        """A run that ends with ``status``, or failed where not all of it could be logged."""
+        run = self._start(name, tags)
+        try:
+            yield run
+        except BaseException:
+            with suppress(Exception):  # what went wrong before says more
+                self.client.set_terminated(run, "FAILED")
+            raise
+        self.client.set_terminated(run, status)
 
     def _start(self, name: str, tags: Mapping[str, str]) -> str:
         return str(self.client.create_run(self.experiment, run_name=name, tags=dict(tags)).info.run_id)
@@ -152,8 +166,6 @@ class _Tracker:
 
     def _log_curve(self, run: str, path: Path) -> None:
         """The learning curve as metrics over steps, and as its file."""
-        import json
-
         from mlflow.entities import Metric
 
         if not path.is_file():
@@ -169,6 +181,15 @@ class _Tracker:
         for start in range(0, len(points), _BATCH):
             self.client.log_batch(run, metrics=points[start : start + _BATCH])
         self._add(run, path, "curves")
+
+    def _add_run_file(self, run: str) -> None:
+        """``run.json`` without the store's address, which may hold a password."""
+        try:
+            found = json.loads(self.folder.run_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        found.get("config", {}).pop("tracking", None)
+        self.client.log_text(run, json.dumps(found, indent=2, ensure_ascii=False), self.folder.run_file.name)
 
     def _add(self, run: str, path: Path, where: str | None) -> None:
         if path.is_dir():

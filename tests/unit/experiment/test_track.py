@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,11 @@ def tracked(run, store, tmp_path):
         tracking={"mlflow": {"uri": store, "experiment": "tests"}},
     )
     return result, MlflowClient(tracking_uri=store)
+
+
+def settings_around():
+    """The environment, less what numeric libraries set when they are first imported."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("KMP_")}
 
 
 def runs_of(client, name="tests"):
@@ -76,6 +82,32 @@ def test_a_failed_model_is_a_failed_child_with_the_reason(run, store, break_fami
     assert (failed.info.status, failed.data.tags["demur.reason"]) == ("FAILED", "ValueError: no luck")
 
 
+def test_what_could_not_be_logged_whole_is_failed(run, store, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    def refuse(self, run, path, *where):
+        raise OSError("no room")
+
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr(MlflowClient, "log_artifacts", refuse)
+    run(models=["rules"], tracking={"mlflow": {"uri": store, "experiment": "tests"}})
+    found = runs_of(MlflowClient(tracking_uri=store))
+    assert {name: one.info.status for name, one in found.items()} == {"tiny": "FAILED", "refusal/rules": "FAILED"}
+
+
+def test_the_address_of_the_store_is_not_among_the_files_it_keeps(tracked, tmp_path):
+    result, client = tracked
+    parent = runs_of(client)["tiny"].info.run_id
+    for file in client.list_artifacts(parent):
+        kept = Path(client.download_artifacts(parent, file.path, str(tmp_path)))
+        assert file.is_dir or '"uri"' not in kept.read_text(encoding="utf-8")
+    kept = json.loads((tmp_path / "run.json").read_text())
+    own = json.loads((result.folder / "run.json").read_text())
+    assert "tracking" in own["config"]
+    del own["config"]["tracking"]
+    assert kept == own
+
+
 def test_the_variable_names_a_store_only_where_tracking_is_configured(run, store, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
@@ -102,12 +134,23 @@ def test_a_store_that_fails_is_a_warning_and_the_run_ends_well(run, uri, monkeyp
             said.append(words)
 
     Listener.detail = lambda self, words, share: None
-    before = dict(os.environ)
+    before = settings_around()
     result = run(models=["rules"], tracking={"mlflow": {"uri": uri}}, progress=Listener())
     assert result.winners == {"refusal": "rules"}
     assert json.loads((result.folder / "run.json").read_text())["status"] == "done"
     assert said[-1].startswith("not tracked: MLflow said ")
-    assert dict(os.environ) == before
+    assert settings_around() == before
+
+
+def test_a_password_in_the_address_is_not_repeated(config, tmp_path):
+    from demur.experiment._folder import RunFolder
+    from demur.experiment._track import track_run
+
+    said = []
+    uri = "nonsense://me:secret@host/x"
+    track_run(config(tracking={"mlflow": {"uri": uri}}), RunFolder(tmp_path), {}, said.append)
+    assert "not tracked: MLflow said" in said[0]
+    assert "secret" not in said[0]
 
 
 def test_without_mlflow_the_extra_is_named(config, tmp_path, monkeypatch, capsys):
