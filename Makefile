@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SHELL := /bin/bash
+# Up to four processes of one thread each: tiny models gain nothing from threads, and threads of several fight.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help run test test-slow bench lint docs install clean
 
@@ -34,10 +36,10 @@ run: install
 
 test: install
 	@echo "== running the tests"
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 bench: install
 	@for folder in benchmarks/*/; do echo "== $$folder"; $(BIN)/python $$folder/run.py || exit 1; done

@@ -25,7 +25,7 @@ _FEW, _SMALL = 5, 0.05
 
 
 def validation_score(task: Task) -> ValidationScore:
-    """The task's security score of the most probable classes; 0 for an epoch that never names a class of some size.
+    """The task's security score of the most probable classes; 0 where a class of some size is never named.
 
     A network at its start names one class or two, and errors it cannot make may then cost less than those of one
     that has begun to learn: without a word of hard refusal nothing is wrongly called one. Such an epoch must not
