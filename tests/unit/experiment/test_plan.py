@@ -116,6 +116,23 @@ def test_the_folds_of_other_families_do_not_change_with_the_blind_rows(cell):
     assert keys_of(one) == keys_of(other)
 
 
+def test_a_model_of_the_hub_is_fetched_before_its_key_is_known(cell, tmp_path, monkeypatch):
+    """Else the second run would find it in the cache, and fit all again."""
+    asked = []
+
+    def fetch(name, fetch):
+        asked.append((name, fetch))
+        return str(tmp_path)
+
+    monkeypatch.setattr("demur.experiment._key.resolve_model", fetch)
+    spec = {"name": "mine", "family": "embedding", "settings": {"encoder": "a/b"}}
+    (tmp_path / "config.json").write_text("{}")
+    before = cell(spec).key
+    (tmp_path / "config.json").write_text('{"layers": 2}')
+    assert cell(spec).key != before
+    assert asked == [("a/b", True)] * 2
+
+
 def searched(nested):
     return {"preset": "tfidf_nb", "search": {"trials": 2, "nested": nested}}
 
