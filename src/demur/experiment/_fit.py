@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demur.config import merge_values, parse_settings
 from demur.data import Split, SplitConfig, split_records
 from demur.errors import DataError
 from demur.experiment._companions import gather_companions
 from demur.experiment._config import ModelSpec
 from demur.experiment._prepare import TaskData
-from demur.models import CLASSIFIERS, BaseClassifier, find_preset
+from demur.models import BaseClassifier, find_family
 
 if TYPE_CHECKING:
     from demur.training import Progress
@@ -125,12 +124,7 @@ def resolve_spec(spec: ModelSpec) -> tuple[type[BaseClassifier[Any]], Any]:
     RegistryError, ConfigError
         The preset, family or a setting is unknown.
     """
-    if spec.preset is not None:
-        family, base = find_preset(spec.preset)
-    else:
-        assert spec.family is not None
-        family, base = CLASSIFIERS.get(spec.family), {}
-    return family, parse_settings(family.config_type, merge_values(base, spec.settings), f"models: '{spec.name}'")
+    return find_family(spec.preset, spec.family, spec.settings, f"models: '{spec.name}'")
 
 
 def fit_classifier(classifier: BaseClassifier[Any], job: FitJob, rows: Rows) -> BaseClassifier[Any]:

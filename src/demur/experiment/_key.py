@@ -134,7 +134,7 @@ def _packages(own: Path, models: Path) -> list[Path]:
             continue
         seen.add(folder)
         text = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
-        if re.search(r"\b(CLASSIFIERS|find_preset|list_presets)\b", text):
+        if re.search(r"\b(CLASSIFIERS|find_family|find_preset|list_presets)\b", text):
             return [models]
         todo += [models / name for name in _FAMILY.findall(text) if (models / name).is_dir()]
     return sorted(seen)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from demur.models._operating import OperatingPoint as OperatingPoint
     from demur.models._operating import OperatingPoints as OperatingPoints
     from demur.models._operating import fit_operating_points as fit_operating_points
+    from demur.models._presets import find_family as find_family
     from demur.models._presets import find_preset as find_preset
     from demur.models._presets import list_presets as list_presets
     from demur.models._ready import ReadyConfig as ReadyConfig
@@ -67,6 +68,7 @@ __getattr__, __dir__, __all__ = attach(
         "WindowVectors": "_encoder",
         "check_ready": "_check_ready",
         "export_onnx": "_onnx_export",
+        "find_family": "_presets",
         "find_preset": "_presets",
         "fit_calibration": "_calibrate",
         "fit_conformal": "_conformal",

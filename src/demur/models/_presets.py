@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from demur.config import merge_values, parse_settings
 from demur.errors import RegistryError, near_match
 from demur.models._base import CLASSIFIERS, BaseClassifier
 
@@ -36,3 +38,34 @@ def find_preset(name: str) -> tuple[type[BaseClassifier[Any]], dict[str, Any]]:
         )
     family, settings = presets[name]
     return CLASSIFIERS.get(family), settings
+
+
+def find_family(
+    preset: str | None, family: str | None, settings: Mapping[str, Any], where: str
+) -> tuple[type[BaseClassifier[Any]], Any]:
+    """The family of a model and its checked settings: the same for a model, a member of an ensemble, a teacher.
+
+    Parameters
+    ----------
+    preset
+        Named settings to start from.
+    family
+        The family, where no preset is named.
+    settings
+        Settings that go before those of the preset; mappings in them are merged.
+    where
+        What errors call it.
+
+    Raises
+    ------
+    RegistryError
+        No such preset or family is registered.
+    ConfigError
+        A setting is unknown or off.
+    """
+    base: dict[str, Any] = {}
+    if preset is not None:
+        found, base = find_preset(preset)
+    else:
+        found = CLASSIFIERS.get(str(family))
+    return found, parse_settings(found.config_type, merge_values(base, settings), where)

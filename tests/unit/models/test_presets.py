@@ -3,8 +3,8 @@
 import pytest
 
 from demur.config import parse_settings
-from demur.errors import RegistryError
-from demur.models import CLASSIFIERS, find_preset, list_presets
+from demur.errors import ConfigError, RegistryError
+from demur.models import CLASSIFIERS, find_family, find_preset, list_presets
 from demur.models.rules import RulesClassifier
 
 
@@ -54,3 +54,21 @@ def test_a_family_that_cannot_be_imported_takes_only_its_own_presets_along(monke
 
     monkeypatch.setattr(CLASSIFIERS, "get", get)
     assert list_presets() == {"rules": ("rules", {})}
+
+
+def test_settings_of_ones_own_are_merged_into_those_of_the_preset(monkeypatch):
+    nested = {"train": {"epochs": 7, "learning_rate": 0.5}}
+    monkeypatch.setattr(CLASSIFIERS.get("transformer"), "presets", {"nested": nested})
+    family, settings = find_family("nested", None, {"train": {"epochs": 2}}, "here")
+    assert family.family == "transformer"
+    assert (settings.train.epochs, settings.train.learning_rate) == (2, 0.5)
+
+
+def test_a_family_alone_starts_from_its_defaults():
+    family, settings = find_family(None, "classical", {"c": 3.0}, "here")
+    assert settings == family.config_type(c=3.0)
+
+
+def test_a_fault_says_where_it_is():
+    with pytest.raises(ConfigError, match="here: unknown key 'hed'"):
+        find_family("tfidf_nb", None, {"hed": 1}, "here")

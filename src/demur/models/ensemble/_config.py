@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from demur.config import Settings, parse_settings
+from demur.config import Settings
 from demur.errors import ConfigError, RegistryError
-from demur.models._base import CLASSIFIERS, BaseClassifier
-from demur.models._presets import find_preset
+from demur.models._base import BaseClassifier
+from demur.models._presets import find_family
 
 FAMILY = "ensemble"
 CHEAP = ("tfidf_lexical", "minilm_hybrid", "tfidf_forest")
@@ -108,8 +108,4 @@ def resolve_member(spec: MemberSpec) -> tuple[type[BaseClassifier[Any]], Setting
     ConfigError
         A setting is unknown or off.
     """
-    if spec.preset is not None:
-        family, base = find_preset(spec.preset)
-    else:
-        family, base = CLASSIFIERS.get(str(spec.family)), {}
-    return family, parse_settings(family.config_type, base | spec.settings, f"'{spec.name}'")
+    return find_family(spec.preset, spec.family, spec.settings, f"'{spec.name}'")

@@ -122,13 +122,8 @@ def _load_teacher(student: TransformerClassifier, folder: Path, unseen: bool) ->
 
 
 def _new_teacher(student: TransformerClassifier, named: dict[str, Any]) -> BaseClassifier[Any]:
-    from demur.config import parse_settings
-    from demur.models._base import CLASSIFIERS
-    from demur.models._presets import find_preset
+    from demur.models._presets import find_family
 
-    if "preset" in named:
-        family, base = find_preset(named["preset"])
-    else:
-        family, base = CLASSIFIERS.get(named["family"]), {}
-    settings = parse_settings(family.config_type, base | named.get("settings", {}), "distill.teacher")
+    own = named.get("settings", {})
+    family, settings = find_family(named.get("preset"), named.get("family"), own, "distill.teacher")
     return family(student.task, settings, student.seed)

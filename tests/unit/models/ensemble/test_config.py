@@ -29,6 +29,15 @@ def test_a_members_settings_go_before_its_presets():
     assert settings == ClassicalConfig(**(list_presets()["tfidf_logreg"][1] | {"c": 7.0}))
 
 
+def test_a_members_settings_are_merged_as_those_of_a_model_are(monkeypatch):
+    from demur.models import CLASSIFIERS
+
+    nested = {"train": {"epochs": 7, "learning_rate": 0.5}}
+    monkeypatch.setattr(CLASSIFIERS.get("transformer"), "presets", {"nested": nested})
+    _, settings = resolve_member(MemberSpec(preset="nested", settings={"train": {"epochs": 2}}))
+    assert (settings.train.epochs, settings.train.learning_rate) == (2, 0.5)
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [

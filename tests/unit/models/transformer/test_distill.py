@@ -13,7 +13,7 @@ from demur.data import Records, cross_validate
 from demur.errors import ConfigError, RegistryError
 from demur.models import CLASSIFIERS
 from demur.models.transformer import TransformerClassifier, TransformerConfig
-from demur.models.transformer._distill import ask_teacher
+from demur.models.transformer._distill import _find_teacher, ask_teacher
 from demur.tasks import JAILBREAK, REFUSAL
 
 Make = Callable[[str], Path]
@@ -46,6 +46,16 @@ def test_a_teacher_that_is_named_learns_the_training_rows_first(
     family = CLASSIFIERS.get("classical")
     alone = family(REFUSAL, None, 1).fit(rows).predict_proba(rows)
     np.testing.assert_allclose(ask_teacher(student(folder, teacher=teacher), rows, None), alone, atol=1e-6)
+
+
+def test_a_teachers_settings_are_merged_as_those_of_a_model_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nested = {"train": {"epochs": 7, "learning_rate": 0.5}}
+    monkeypatch.setattr(TransformerClassifier, "presets", {"nested": nested})
+    asked = student(folder, teacher={"preset": "nested", "settings": {"train": {"epochs": 2}}})
+    train = _find_teacher(asked, asked.config.distill).config.train  # type: ignore[arg-type]
+    assert (train.epochs, train.learning_rate) == (2, 0.5)
 
 
 def test_in_folds_no_row_is_judged_by_a_teacher_that_learned_it(folder: Path, refusals: Maker) -> None:
