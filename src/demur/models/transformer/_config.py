@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from demur.config import Settings
+from demur.errors import ConfigError, RegistryError
 from demur.models._encoder import DEFAULT_MODEL
 from demur.training import TokenLimits, TrainConfig
 
@@ -47,6 +49,13 @@ class DistillSettings(Settings):
         description="Assert that a saved teacher learned from no row that is held out here; needed to use one.",
     )
 
+    @field_validator("teacher")
+    @classmethod
+    def _mark_folder(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+        # Marked as one, a folder is none the less one where the student is read without it.
+        is_bare = isinstance(value, str) and "/" not in value and Path(value).is_dir()
+        return f"./{value}" if is_bare else value
+
     @model_validator(mode="after")
     def _check_teacher(self) -> Self:
         if self.folds == 1:
@@ -58,7 +67,25 @@ class DistillSettings(Settings):
                     "teacher as a mapping has either preset: or family:, and settings:"
                     + (f"; it has {', '.join(unknown)} besides" if unknown else "")
                 )
+        if isinstance(self.teacher, dict):
+            self._resolve(self.teacher)
+        elif "/" not in self.teacher:  # else a folder, which may be made by then
+            self._resolve({"preset": self.teacher})
         return self
+
+    @staticmethod
+    def _resolve(named: dict[str, Any]) -> None:
+        """Refuse a teacher that nobody knows now, before hours of other models' training."""
+        from demur.models._presets import find_family
+
+        name, own = named.get("preset", named.get("family")), named.get("settings", {})
+        if not isinstance(name, str) or not isinstance(own, dict):
+            wrong = f"name {name!r}" if isinstance(own, dict) else f"settings: {own!r}"
+            raise ValueError(f"a teacher's preset or family is a name, its settings a mapping; found {wrong}")
+        try:
+            find_family(named.get("preset"), named.get("family"), own, "distill.teacher")
+        except (RegistryError, ConfigError) as error:
+            raise ValueError(f"teacher: {error}") from None
 
 
 class TransformerConfig(TokenLimits):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from demur.config import parse_settings
@@ -50,6 +52,15 @@ def test_full_tuning_cannot_be_stored_as_changes() -> None:
         ({"preset": "a", "family": "b"}, "either preset: or family:"),
         ({"settings": {}}, "either preset: or family:"),
         ({"preset": "a", "size": 3}, "it has size besides"),
+        ("tfidf_logrek", r"teacher: no model is called 'tfidf_logrek'.*did you mean 'tfidf_logreg'"),
+        ({"family": "classicla"}, r"teacher: no classifier is called 'classicla'.*did you mean 'classical'"),
+        (
+            {"preset": "tfidf_nb", "settings": {"hed": 1}},
+            r"distill\.teacher: unknown key 'hed'; did you mean 'head'",
+        ),
+        ({"preset": "a/b"}, "teacher: no model is called 'a/b'"),
+        ({"preset": "tfidf_nb", "settings": 5}, "its settings a mapping; found settings: 5"),
+        ({"preset": None}, "is a name, its settings a mapping; found name None"),
     ],
 )
 def test_a_teacher_that_is_described_badly_is_refused(teacher: dict[str, object], told: str) -> None:
@@ -57,9 +68,18 @@ def test_a_teacher_that_is_described_badly_is_refused(teacher: dict[str, object]
         parse_settings(TransformerConfig, {"distill": {"teacher": teacher}})
 
 
+def test_a_teachers_folder_is_looked_for_when_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert DistillSettings(teacher="runs/none/yet").teacher == "runs/none/yet"
+    (tmp_path / "taught").mkdir()
+    found = DistillSettings(teacher="taught")
+    (tmp_path / "taught").rmdir()
+    assert DistillSettings.model_validate(found.model_dump(mode="json")) == found
+
+
 def test_one_fold_of_teachers_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"folds is 1; give 0 for none, or at least 2"):
-        parse_settings(TransformerConfig, {"distill": {"teacher": "a", "folds": 1}})
+        parse_settings(TransformerConfig, {"distill": {"teacher": "tfidf_nb", "folds": 1}})
 
 
 @pytest.mark.parametrize("part", [LoraSettings, DistillSettings])

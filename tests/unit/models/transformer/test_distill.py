@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demur.data import Records, cross_validate
-from demur.errors import ConfigError, RegistryError
+from demur.errors import ConfigError
 from demur.models import CLASSIFIERS
 from demur.models.transformer import TransformerClassifier, TransformerConfig
 from demur.models.transformer._distill import _find_teacher, ask_teacher
@@ -111,11 +111,6 @@ def test_a_teacher_of_another_task_is_refused(folder: Path, refusals: Maker, tmp
 def test_a_folder_that_is_no_model_is_refused(folder: Path, refusals: Maker, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is no saved model \(no demur\.json in it\)"):
         ask_teacher(student(folder, teacher=str(tmp_path)), refusals(6), None)
-
-
-def test_a_teacher_nobody_knows_is_refused(folder: Path, refusals: Maker) -> None:
-    with pytest.raises(RegistryError, match=r"no model is called 'tfidf_logrek'.*did you mean"):
-        ask_teacher(student(folder, teacher="tfidf_logrek"), refusals(6), None)
 
 
 def test_a_killed_training_finds_what_the_teacher_said(
