@@ -46,6 +46,7 @@ class EnsembleClassifier(BaseClassifier[EnsembleConfig]):
 
     family: ClassVar[str] = FAMILY
     config_type = EnsembleConfig
+    wants_companions: ClassVar[bool] = True  # for the members that learn several tasks at once
     presets = {  # noqa: RUF012
         "vote_soft": {},
         "vote_hard": {"method": "hard"},

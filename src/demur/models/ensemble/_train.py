@@ -90,7 +90,9 @@ class Trainer:
     def _key(self, train: Records) -> str:
         if self.checkpoints is None:
             return ""
-        return hash_value([self.config.model_dump(mode="json"), self.seed, train.content_hash()])[:16]
+        others = {name: rows.content_hash() for name, (_, rows) in self.companions.items()}
+        settings = self.config.model_dump(mode="json")
+        return hash_value([settings, self.seed, train.content_hash(), others])[:16]
 
     def _judge_fold(self, train: Records, split: Split, name: str) -> FloatArray:
         """Probabilities ``(m, t, k)`` of a fold's rows, of those kept from a killed fit where there are any."""
@@ -117,7 +119,8 @@ class Trainer:
         name: str,
         held: Records | None = None,
     ) -> None:
-        member.companions = _without_groups(self.companions, held)
+        if member.wants_companions:
+            member.companions = _without_groups(self.companions, held)
         if self.checkpoints is not None:
             member.checkpoint_folder = self.checkpoints / f"{name}-{number}"
         train, valid = rows
@@ -158,5 +161,6 @@ def _without_groups(
             for at, (group, prompt) in enumerate(zip(rows.column("group"), rows.texts("prompt"), strict=True))
             if group not in groups and prompt not in prompts
         ]
-        kept[name] = (task, rows.take(clean))
+        if clean:
+            kept[name] = (task, rows.take(clean))
     return kept

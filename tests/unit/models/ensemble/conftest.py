@@ -15,6 +15,7 @@ class Spy(BaseClassifier):
 
     family = "spy"
     config_type = Settings
+    wants_companions = True
 
     def __init__(self, task, log, number, watches=False):
         super().__init__(task)

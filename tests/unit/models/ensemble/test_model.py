@@ -175,3 +175,16 @@ def test_presets_learn_the_starter_corpus(preset):
     classifier = family(REFUSAL, parse_settings(EnsembleConfig, settings)).fit(rows.take(split.train))
     test = rows.take(split.test)
     assert (classifier.predict(test).class_ids == test.targets(REFUSAL)).mean() > 0.6
+
+
+def test_a_member_that_learns_several_tasks_is_given_the_others(make_checkpoint, labelled, tasks):
+    small = {"model": str(make_checkpoint("bert")), "max_tokens": 24, "prompt_tokens": 8}
+    small |= {"train": {"epochs": 1, "batch_size": 8}, "valid_share": 0}
+    config = EnsembleConfig(members=["tfidf_nb", {"family": "dual", "settings": small}])
+    classifier = EnsembleClassifier(tasks["refusal"], config, 0)
+    assert classifier.wants_companions
+    other = tasks["jailbreak"]
+    classifier.companions = {other.name: (other, labelled(other, n=12))}
+    classifier.fit(labelled(tasks["refusal"], n=24))
+    assert set(classifier._members[1].companions) == {"jailbreak"}
+    assert "jailbreak" in {task.name for task in classifier._members[1].tasks}

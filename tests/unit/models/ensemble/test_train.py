@@ -145,6 +145,18 @@ def test_all_companions_are_there_for_the_fit_on_all_rows(spies, grouped):
     assert len(first.companions["jailbreak"][1]) == 90
 
 
+def test_folds_learned_beside_other_companions_are_not_taken_up(spies, grouped, tmp_path):
+    for rows in (grouped(n=60), grouped(n=90)):
+        spies.clear()
+        trainer(checkpoints=tmp_path, companions={"jailbreak": (JAILBREAK, rows)}).fit_folds(grouped())
+        assert sum("learned" in entry for entry in spies) == 10
+
+
+def test_a_member_of_one_task_is_given_no_companions(grouped):
+    members = trainer(companions={"jailbreak": (JAILBREAK, grouped())}).fit_members(grouped(), None)
+    assert [member.companions for member in members] == [{}, {}]
+
+
 def test_too_few_groups_or_classes_leave_nothing_to_watch(grouped):
     assert split_inner(grouped(n=9, size=9), REFUSAL, 0)[1] is None
     lone = grouped(n=6).with_column("refusal", ["no_refusal"] * 3 + ["hard_refusal"] * 3)
