@@ -381,7 +381,12 @@ def test_true_labels_of_the_file_are_kept_as_they_are(tmp_path, rules):
         ("a.jsonl", b"x\ny\n", UnreadableFileError, "none of the 2 rows"),
         ("a.csv", "prompt,response\né,b\n".encode("latin-1"), UnreadableFileError, "is not UTF-8 text"),
         ("a.csv", b"text\na\n", MissingColumnError, "has no column 'response'"),
-        ("a.jsonl.gz", gzip.compress(b'{"response": "a"}\n' * 999, mtime=0)[:-9], UnreadableFileError, "is truncated"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"response": "a"}\n' * 999, mtime=0)[:-9],
+            UnreadableFileError,
+            "is truncated",
+        ),
         ("a.jsonl.gz", b"not gzip", UnreadableFileError, "is not a sound gzip file"),
         ("a.parquet", b"PAR1 cut off", UnreadableFileError, "is not a sound Parquet file"),
     ],
