@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from demur.models._encoder import DEFAULT_MODEL
-from demur.training import TokenLimits, TrainConfig
+from demur.models._torch import TorchConfig
+from demur.training import TrainConfig
 
 
-class DualConfig(TokenLimits):
+class DualConfig(TorchConfig):
     """One pre-trained encoder with a linear layer for each of several tasks, fine-tuned together."""
 
     model: str = Field(
@@ -31,9 +32,6 @@ class DualConfig(TokenLimits):
         description="Let every task count the same in the loss, however many rows it has (by up to ten "
         "times); else every label counts the same.",
     )
-    fields: tuple[Literal["prompt", "response"], ...] = Field(
-        default=(), max_length=2, description="Texts to read; empty: those of the classifier's own task."
-    )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the linear layers.")
     freeze_layers: int = Field(
         default=0,
@@ -53,7 +51,6 @@ class DualConfig(TokenLimits):
         description="Share of another task's rows that early stopping watches, in whole groups, where it watches "
         "rows of the classifier's own task; 0 for none.",
     )
-    predict_rows: int = Field(default=32, ge=1, description="Most rows a forward pass in prediction.")
     train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
 
     @model_validator(mode="after")
@@ -61,8 +58,3 @@ class DualConfig(TokenLimits):
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks {list(self.tasks)} repeat; name each once")
         return self
-
-    @property
-    def limits(self) -> TokenLimits:
-        """The part that says how rows are cut."""
-        return TokenLimits(**{name: getattr(self, name) for name in TokenLimits.model_fields})

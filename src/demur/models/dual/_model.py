@@ -12,21 +12,16 @@ from numpy.typing import NDArray
 
 from demur.config import parse_settings
 from demur.data import Records
-from demur.errors import ArtifactError, ConfigError, UsageError, require
-from demur.models._base import BaseClassifier, Predictions, Probabilities, RecordsLike
+from demur.errors import ArtifactError, ConfigError, require
+from demur.models._base import Predictions, Probabilities, RecordsLike
 from demur.models._pretrained import input_names, load_tokenizer
 from demur.models._several import answer_all, count_classes, predict_all, softmax
+from demur.models._torch import TokenizedClassifier
 from demur.models.dual._config import DualConfig
-from demur.models.dual._train import encode_records, fit_dual
+from demur.models.dual._train import fit_dual
 from demur.paths import write_json
 from demur.tasks import Task
-from demur.training import (
-    RowEncoder,
-    full_disk_as_os_error,
-    pad_rows,
-    pick_device,
-    plan_batches,
-)
+from demur.training import full_disk_as_os_error, pick_device
 
 if TYPE_CHECKING:
     from demur.models.dual._module import SharedEncoder
@@ -34,7 +29,7 @@ if TYPE_CHECKING:
 TASKS_FILE = "tasks.json"
 
 
-class DualClassifier(BaseClassifier[DualConfig]):
+class DualClassifier(TokenizedClassifier[DualConfig]):
     """One pre-trained encoder with a linear layer for each of several tasks, fine-tuned together.
 
     The classifier's own task is what ``predict_proba`` answers; ``predict_all`` answers all, from one pass.
@@ -59,45 +54,6 @@ class DualClassifier(BaseClassifier[DualConfig]):
         super().__init__(task, config, seed)
         self.tasks: tuple[Task, ...] = (task,)
         """The tasks it answers, its own first; known after ``fit`` or loading."""
-        self._module: SharedEncoder | None = None
-        self._tokenizer: Any = None
-        self._rows: RowEncoder | None = None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The texts it reads: those of the settings, else those of its own task."""
-        return self.config.fields or self.task.fields
-
-    @property
-    def module(self) -> SharedEncoder:
-        """The torch module; gives ``logits`` ``(n, Σk)``, the tasks' classes side by side.
-
-        Raises
-        ------
-        UsageError
-            Neither fitted nor loaded.
-        """
-        if self._module is None:
-            raise UsageError("this classifier is neither fitted nor loaded; call fit, or load a saved one")
-        return self._module
-
-    @property
-    def tokenizer(self) -> Any:
-        """The transformers tokenizer."""
-        assert self.module is not None
-        return self._tokenizer
-
-    @property
-    def row_encoder(self) -> RowEncoder:
-        """What turns texts into token ids."""
-        assert self.module is not None
-        assert self._rows is not None
-        return self._rows
-
-    @property
-    def pad_id(self) -> int:
-        """The token id that fills short rows."""
-        return int(self.tokenizer.pad_token_id)
 
     def input_names(self) -> tuple[str, ...]:
         """The tensors the module takes."""
@@ -105,8 +61,8 @@ class DualClassifier(BaseClassifier[DualConfig]):
 
     def attach(self, module: SharedEncoder, tokenizer: Any, tasks: Sequence[Task]) -> None:
         """Use this module and tokenizer for these tasks from now on."""
-        self._module, self._tokenizer, self.tasks = module, tokenizer, tuple(tasks)
-        self._rows = RowEncoder(tokenizer.backend_tokenizer, self.config.limits)
+        self._attach(module, tokenizer)
+        self.tasks = tuple(tasks)
 
     def predict_all(self, records: RecordsLike) -> dict[str, Predictions]:
         """Judge records on every task at once, by task name; one pass of the encoder.
@@ -127,24 +83,8 @@ class DualClassifier(BaseClassifier[DualConfig]):
 
     def joint_proba(self, records: Records) -> Probabilities:
         """The model's own class probabilities of all tasks side by side, ``(n, Σk)``, none calibrated."""
-        return softmax(self._logits(records), count_classes(self.tasks))
-
-    def _logits(self, records: Records) -> NDArray[np.float64]:
-        """Logits of all tasks side by side, ``(n, Σk)``."""
-        import torch
-
-        module, names = self.module, self.input_names()
-        rows = encode_records(records, self.row_encoder, self.fields)
-        device = next(module.parameters()).device
-        logits = np.empty((len(rows), sum(module.classes)))
-        limit = self.config.predict_rows
-        module.eval()
-        with torch.inference_mode():
-            for batch in plan_batches(rows.lengths, limit, limit * self.config.max_tokens):
-                padded = pad_rows(rows.take(batch), self.pad_id)
-                given = module(**{name: torch.from_numpy(padded[name]).to(device) for name in names})["logits"]
-                logits[batch] = given.double().cpu().numpy()
-        return logits
+        sizes = count_classes(self.tasks)
+        return softmax(self._logits(records), sizes) if len(records) else np.empty((0, sum(sizes)))
 
     def _fit(self, train: Records, targets: NDArray[np.int64], valid: Records | None) -> None:
         require("torch", extra="torch")

@@ -18,9 +18,7 @@ from demur.models.dual._join import MISSING_LABEL, JoinedRows, Part, join_rows
 from demur.tasks import Task
 from demur.training import (
     PadCollator,
-    RowEncoder,
     TokenDataset,
-    TokenRows,
     TrainResult,
     TrainSetup,
     multi_task_score,
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
 
 MOST_BALANCE = 10.0
 """How much more a label of a small task counts at most; beyond it a handful of rows would steer the encoder."""
-
-
-def encode_records(records: Records, encoder: RowEncoder, fields: Sequence[str]) -> TokenRows:
-    """Encode the fields of records that a classifier reads."""
-    return encoder.encode([records.texts(field) for field in fields], fields)
 
 
 def fit_dual(classifier: DualClassifier, train: Records, valid: Records | None) -> TrainResult:
@@ -131,4 +124,4 @@ def weigh_tasks(targets: NDArray[np.int64], tasks: Sequence[Task], config: DualC
 
 
 def _dataset(classifier: DualClassifier, rows: JoinedRows) -> TokenDataset:
-    return TokenDataset(encode_records(rows.records, classifier.row_encoder, classifier.fields), rows.targets)
+    return TokenDataset(classifier.encode(rows.records), rows.targets)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from demur.models._encoder import DEFAULT_MODEL
-from demur.training import TokenLimits, TrainConfig
+from demur.models._torch import TorchConfig
+from demur.training import TrainConfig
 
 Architecture = Literal["cnn", "lstm", "bilstm", "transformer", "hybrid"]
 
@@ -23,16 +24,13 @@ class NeuralTrainConfig(TrainConfig):
     )
 
 
-class NeuralConfig(TokenLimits):
+class NeuralConfig(TorchConfig):
     """A network over subwords learned from the training rows."""
 
     architecture: Architecture = Field(
         default="cnn",
         description="cnn: convolutions of several widths; lstm, bilstm: recurrent; transformer: self-attention; "
         "hybrid: convolutions read by an lstm.",
-    )
-    fields: tuple[Literal["prompt", "response"], ...] = Field(
-        default=(), max_length=2, description="Texts to read; empty: those of the task."
     )
     vocabulary: int = Field(
         default=6000, ge=300, le=200_000, description="Most subwords; the training rows decide which."
@@ -78,8 +76,3 @@ class NeuralConfig(TokenLimits):
         if len(set(self.widths)) < len(self.widths):
             raise ValueError(f"widths repeat: {', '.join(map(str, self.widths))}; name each once")
         return self
-
-    @property
-    def limits(self) -> TokenLimits:
-        """The part that says how rows are cut."""
-        return TokenLimits(**{name: getattr(self, name) for name in TokenLimits.model_fields})

@@ -10,19 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data import Records
-from demur.errors import UsageError, require
-from demur.models._base import BaseClassifier
+from demur.errors import require
+from demur.models._torch import TorchClassifier
 from demur.models.neural._config import NeuralConfig
 from demur.models.neural._train import fit_neural
 from demur.paths import write_json
-from demur.training import (
-    RowEncoder,
-    TokenRows,
-    full_disk_as_os_error,
-    pad_rows,
-    pick_device,
-    plan_batches,
-)
+from demur.training import RowEncoder, full_disk_as_os_error, pick_device
 
 if TYPE_CHECKING:
     from demur.models.neural._module import TextNetwork
@@ -31,7 +24,7 @@ WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class NeuralClassifier(BaseClassifier[NeuralConfig]):
+class NeuralClassifier(TorchClassifier[NeuralConfig]):
     """A network over subwords learned from the training rows, trained from nothing.
 
     With ``checkpoint_folder`` set, a killed training goes on from the last whole epoch.
@@ -60,36 +53,6 @@ class NeuralClassifier(BaseClassifier[NeuralConfig]):
         "train.label_smoothing": {"choices": [0.0, 0.1]},
     }
 
-    def __init__(self, task: Any, config: NeuralConfig | None = None, seed: int = 0) -> None:
-        super().__init__(task, config, seed)
-        self._module: TextNetwork | None = None
-        self._rows: RowEncoder | None = None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The texts it reads: those of the settings, else those of the task."""
-        return self.config.fields or self.task.fields
-
-    @property
-    def module(self) -> TextNetwork:
-        """The torch module; gives ``logits`` ``(n, k)``.
-
-        Raises
-        ------
-        UsageError
-            Neither fitted nor loaded.
-        """
-        if self._module is None:
-            raise UsageError("this classifier is neither fitted nor loaded; call fit, or load a saved one")
-        return self._module
-
-    @property
-    def row_encoder(self) -> RowEncoder:
-        """What turns texts into token ids."""
-        assert self.module is not None
-        assert self._rows is not None
-        return self._rows
-
     @property
     def pad_id(self) -> int:
         """The token id that fills short rows."""
@@ -103,29 +66,10 @@ class NeuralClassifier(BaseClassifier[NeuralConfig]):
         """The tensors the module takes."""
         return _INPUTS
 
-    def encode(self, records: Records) -> TokenRows:
-        """Token ids of the texts it reads."""
-        return self.row_encoder.encode([records.texts(field) for field in self.fields], self.fields)
-
     def _fit(self, train: Records, targets: NDArray[np.int64], valid: Records | None) -> None:
         require("torch", extra="torch")
         self.training = fit_neural(self, train, targets, valid)
         self.module.to(pick_device(self.config.train.device)).eval()
-
-    def _predict(self, records: Records) -> NDArray[np.floating[Any]]:
-        import torch
-
-        module, rows = self.module, self.encode(records)
-        device = module.absent.device
-        probabilities = np.empty((len(rows), len(self.task.labels)), dtype=np.float64)
-        limit = self.config.predict_rows
-        module.eval()
-        with torch.inference_mode():
-            for batch in plan_batches(rows.lengths, limit, limit * self.config.max_tokens):
-                padded = pad_rows(rows.take(batch), self.pad_id)
-                logits = module(**{name: torch.from_numpy(padded[name]).to(device) for name in _INPUTS})["logits"]
-                probabilities[batch] = logits.double().softmax(dim=1).cpu().numpy()
-        return probabilities
 
     def _write(self, folder: Path) -> None:
         from safetensors.torch import save_file

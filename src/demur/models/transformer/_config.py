@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from demur.config import Settings
 from demur.errors import ConfigError, RegistryError
 from demur.models._encoder import DEFAULT_MODEL
-from demur.training import TokenLimits, TrainConfig
+from demur.models._torch import TorchConfig
+from demur.training import TrainConfig
 
 
 class LoraSettings(Settings):
@@ -88,7 +89,7 @@ class DistillSettings(Settings):
             raise ValueError(f"teacher: {error}") from None
 
 
-class TransformerConfig(TokenLimits):
+class TransformerConfig(TorchConfig):
     """A pre-trained encoder or causal language model with a classification head, fine-tuned together."""
 
     model: str = Field(
@@ -107,9 +108,6 @@ class TransformerConfig(TokenLimits):
         description="What is trained: all weights, low-rank changes and the head, or the head alone.",
     )
     lora: LoraSettings = Field(default=LoraSettings(), description="The changes of tuning: lora.")
-    fields: tuple[Literal["prompt", "response"], ...] = Field(
-        default=(), max_length=2, description="Texts to read; empty: those of the task."
-    )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout before the linear layer of our heads.")
     freeze_layers: int = Field(
         default=0,
@@ -128,13 +126,7 @@ class TransformerConfig(TokenLimits):
         description="A saved model is whole, or holds what training changed and names its base with a hash; auto: "
         "changes for a language model tuned by lora or head, else whole.",
     )
-    predict_rows: int = Field(default=32, ge=1, description="Most rows a forward pass in prediction.")
     train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
-
-    @property
-    def limits(self) -> TokenLimits:
-        """The part that says how rows are cut."""
-        return TokenLimits(**{name: getattr(self, name) for name in TokenLimits.model_fields})
 
     @model_validator(mode="after")
     def _check_tuning(self) -> Self:

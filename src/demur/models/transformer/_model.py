@@ -10,27 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.data import Records
-from demur.errors import UsageError, require
-from demur.models._base import BaseClassifier
+from demur.errors import require
 from demur.models._pretrained import input_names, load_tokenizer
+from demur.models._torch import TokenizedClassifier
 from demur.models.transformer._causal import is_causal, mark_texts
 from demur.models.transformer._config import TransformerConfig
 from demur.models.transformer._presets import PRESETS
-from demur.models.transformer._train import encode_records, fit_transformer
-from demur.training import (
-    RowEncoder,
-    full_disk_as_os_error,
-    pad_rows,
-    pick_device,
-    plan_batches,
-    quiet_transformers,
-)
+from demur.models.transformer._train import fit_transformer
+from demur.training import full_disk_as_os_error, pick_device, quiet_transformers
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class TransformerClassifier(BaseClassifier[TransformerConfig]):
+class TransformerClassifier(TokenizedClassifier[TransformerConfig]):
     """A pre-trained encoder or causal language model with a classification head, fine-tuned together.
 
     With ``checkpoint_folder`` set, a killed training goes on from the last whole checkpoint.
@@ -49,9 +42,6 @@ class TransformerClassifier(BaseClassifier[TransformerConfig]):
 
     def __init__(self, task: Any, config: TransformerConfig | None = None, seed: int = 0) -> None:
         super().__init__(task, config, seed)
-        self._module: nn.Module | None = None
-        self._tokenizer: Any = None
-        self._rows: RowEncoder | None = None
         self._changes: dict[str, Any] | None = None
 
     @classmethod
@@ -65,46 +55,9 @@ class TransformerClassifier(BaseClassifier[TransformerConfig]):
             space["lora.rank"] = {"choices": [8, 16, 32]}
         return space
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The texts it reads: those of the settings, else those of the task."""
-        return self.config.fields or self.task.fields
-
-    @property
-    def module(self) -> nn.Module:
-        """The torch module; gives ``logits`` ``(n, k)``.
-
-        Raises
-        ------
-        UsageError
-            Neither fitted nor loaded.
-        """
-        if self._module is None:
-            raise UsageError("this classifier is neither fitted nor loaded; call fit, or load a saved one")
-        return self._module
-
-    @property
-    def tokenizer(self) -> Any:
-        """The transformers tokenizer."""
-        assert self.module is not None
-        return self._tokenizer
-
-    @property
-    def row_encoder(self) -> RowEncoder:
-        """What turns texts into token ids."""
-        assert self.module is not None
-        assert self._rows is not None
-        return self._rows
-
-    @property
-    def pad_id(self) -> int:
-        """The token id that fills short rows."""
-        return int(self.tokenizer.pad_token_id)
-
     def attach(self, module: nn.Module, tokenizer: Any) -> None:
         """Use this module and tokenizer from now on."""
-        self._module, self._tokenizer = module, tokenizer
-        self._rows = RowEncoder(tokenizer.backend_tokenizer, self.config.limits)
+        self._attach(module, tokenizer)
 
     def finish(self, tuner: Any) -> None:
         """Keep what is stored of a training, and merge its adapters into the weights.
@@ -141,25 +94,6 @@ class TransformerClassifier(BaseClassifier[TransformerConfig]):
         require("torch", extra="torch")
         self.training = fit_transformer(self, train, targets, valid)
         self.module.to(pick_device(self.config.train.device)).eval()
-
-    def _predict(self, records: Records) -> NDArray[np.floating[Any]]:
-        import torch
-
-        module, rows, names = (
-            self.module,
-            encode_records(records, self.row_encoder, self.fields),
-            self.input_names(),
-        )
-        device = next(module.parameters()).device
-        probabilities = np.empty((len(rows), len(self.task.labels)), dtype=np.float64)
-        limit = self.config.predict_rows
-        module.eval()
-        with torch.inference_mode():
-            for batch in plan_batches(rows.lengths, limit, limit * self.config.max_tokens):
-                padded = pad_rows(rows.take(batch), self.pad_id)
-                logits = module(**{name: torch.from_numpy(padded[name]).to(device) for name in names})["logits"]
-                probabilities[batch] = logits.double().softmax(dim=1).cpu().numpy()
-        return probabilities
 
     def _write(self, folder: Path) -> None:
         from demur.models.transformer._changes import save_changes

@@ -15,9 +15,7 @@ from demur.models.transformer._distill import ask_teacher
 from demur.models.transformer._fits import check_before_loading
 from demur.training import (
     PadCollator,
-    RowEncoder,
     TokenDataset,
-    TokenRows,
     TrainResult,
     TrainSetup,
     seeded,
@@ -31,11 +29,6 @@ if TYPE_CHECKING:
     from demur.models.transformer._model import TransformerClassifier
 
 
-def encode_records(records: Records, encoder: RowEncoder, fields: tuple[str, ...]) -> TokenRows:
-    """Encode the fields of records that a classifier reads."""
-    return encoder.encode([records.texts(field) for field in fields], fields)
-
-
 def fit_transformer(
     classifier: TransformerClassifier, train: Records, targets: NDArray[np.int64], valid: Records | None
 ) -> TrainResult:
@@ -44,13 +37,13 @@ def fit_transformer(
     if classifier.config.distill is not None:
         soft = ask_teacher(classifier, train, valid)
     module, tuner = _prepare(classifier)
-    rows, task = classifier.row_encoder, classifier.task
+    task = classifier.task
     judged = None
     if valid is not None and len(valid):
-        judged = TokenDataset(encode_records(valid, rows, classifier.fields), valid.targets(task))
+        judged = TokenDataset(classifier.encode(valid), valid.targets(task))
     result = train_classifier(
         module,
-        TokenDataset(encode_records(train, rows, classifier.fields), targets, soft),
+        TokenDataset(classifier.encode(train), targets, soft),
         judged,
         classifier.config.train,
         classifier.seed,

@@ -15,7 +15,7 @@ from demur.data import Records
 from demur.errors import LabelError
 from demur.models.dual import DualClassifier, DualConfig
 from demur.models.dual._join import MISSING_LABEL
-from demur.models.dual._train import MOST_BALANCE, divide_parts, encode_records, weigh_tasks
+from demur.models.dual._train import MOST_BALANCE, divide_parts, weigh_tasks
 from demur.tasks import JAILBREAK, REFUSAL, Task
 from demur.training import Progress
 
@@ -46,7 +46,7 @@ def new(folder: Path | str, companion: Records | None = None, **changes: Any) ->
 
 def test_rows_hold_prompt_then_response(make_checkpoint: Make) -> None:
     classifier = new(make_checkpoint("bert")).fit(rows(REFUSAL, 8))
-    encoded = encode_records(rows(REFUSAL, 1), classifier.row_encoder, classifier.fields)
+    encoded = classifier.encode(rows(REFUSAL, 1))
     words = classifier.tokenizer.convert_ids_to_tokens(encoded.ids[0].tolist())
     assert words == ["[CLS]", "tell", "bread", "[SEP]", "yes", "sure", "bread", "[SEP]"]
 

@@ -10,7 +10,6 @@ import pytest
 
 from demur.data import Records
 from demur.models.transformer import TransformerClassifier, TransformerConfig
-from demur.models.transformer._train import encode_records
 from demur.tasks import JAILBREAK
 from demur.training import Progress
 
@@ -41,7 +40,7 @@ def make(folder: Path) -> TransformerClassifier:
 
 def test_rows_hold_prompt_then_response(make_checkpoint: Make) -> None:
     classifier = make(make_checkpoint("bert")).fit(rows(8))
-    encoded = encode_records(rows(1), classifier.row_encoder, ("prompt", "response"))
+    encoded = classifier.encode(rows(1))
     words = classifier.tokenizer.convert_ids_to_tokens(encoded.ids[0].tolist())
     assert words == ["[CLS]", "tell", "me", "the", "secret", "word", "[SEP]", "sorry", ",", "no", "[SEP]"]
     assert encoded.types[0].tolist() == [0] * 7 + [1] * 4
