@@ -78,7 +78,7 @@ class ReportProgress(TrainerCallback):  # type: ignore[misc]
 
 
 class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Lets controllers watch the validations, and puts their weights into the losses.
+    """Lets controllers watch the validations, and multiplies the losses' weights by their alpha.
 
     What the controllers remember is in every checkpoint's ``trainer_state.json``.
 
@@ -87,13 +87,15 @@ class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]
     controllers
         A controller for each head; the only one is called ``""``.
     losses
-        The losses that follow them.
+        The losses that follow them, their weights already times the alpha the controllers start with.
     """
 
     def __init__(self, controllers: Mapping[str, WeightController], losses: Mapping[str, ClassLoss]) -> None:
         self._controllers = controllers
         self._losses = losses
-        self._follow()
+        self._bases = {
+            name: losses[name].weights.cpu().numpy() / one.weights for name, one in controllers.items()
+        }
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Go on from the checkpoint's state."""
@@ -107,7 +109,7 @@ class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]
         return {"args": {}, "attributes": {name: one.state() for name, one in self._controllers.items()}}
 
     def observe(self, targets: Any, probabilities: Any, step: int) -> Any:
-        """Look at a validation; the weights that were in force until now come back, as in a history."""
+        """Look at a validation; the alpha that was in force until now comes back, as in a history."""
         before = {name: one.weights.tolist() for name, one in self._controllers.items()}
         for column, (name, controller) in enumerate(self._controllers.items()):
             true = targets if name == "" else targets[:, column]
@@ -125,4 +127,4 @@ class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def _follow(self) -> None:
         for name, controller in self._controllers.items():
-            self._losses[name].set_weights(controller.weights)
+            self._losses[name].set_weights(self._bases[name] * controller.weights)

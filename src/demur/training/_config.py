@@ -31,8 +31,8 @@ class BalanceConfig(Settings):
         default=2, ge=1, description="Evaluations in a row off target after which a weight is raised."
     )
     alpha_step: float = Field(default=0.1, gt=0, le=10, description="How far a weight is raised at a time.")
-    lowest: float = Field(default=0.5, gt=0, description="No class weight starts below this.")
-    highest: float = Field(default=3.0, gt=0, description="No class weight goes above this.")
+    lowest: float = Field(default=0.5, gt=0, description="No alpha starts below this.")
+    highest: float = Field(default=3.0, gt=0, description="No alpha goes above this.")
 
     @model_validator(mode="after")
     def _order_bounds(self) -> Self:
@@ -84,7 +84,7 @@ class TrainConfig(Settings):
     class_weights: Literal["auto", "none", "balanced", "adaptive"] = Field(
         default="auto",
         description="What alpha is multiplied by: 1, or the inverse frequency of the class (auto: balanced with "
-        "cross_entropy, none with focal); adaptive starts as auto does and raises weights after validations.",
+        "cross_entropy, none with focal); adaptive starts as auto does and raises alpha after validations.",
     )
     balance: BalanceConfig = Field(default=BalanceConfig(), description="Targets and steps of adaptive weights.")
     label_smoothing: float = Field(

@@ -21,7 +21,7 @@ from demur.training._balance import WeightController
 from demur.training._callbacks import AdaptWeights, PlanValidations, ReportProgress, StopEarly
 from demur.training._checkpoint import WEIGHTS_FILE, is_patience_spent, load_weights, prepare_folder, save_weights
 from demur.training._data import EpochSampler, PadCollator, TokenDataset
-from demur.training._losses import Loss, split_heads
+from demur.training._losses import Loss, split_heads, start_alpha
 from demur.training._memory import (
     MemoryEstimate,
     check_memory,
@@ -252,7 +252,7 @@ def _adapt_weights(plan: LoopPlan) -> AdaptWeights | None:
     setup, losses = plan.setup, plan.loss.class_losses()
     tasks = setup.heads or ({} if setup.task is None else {"": setup.task})
     controllers = {
-        name: WeightController(task, plan.config.balance, np.round(losses[name].weights.cpu().numpy(), 6))
+        name: WeightController(task, plan.config.balance, start_alpha(plan.config, len(task.labels), task))
         for name, task in tasks.items()
     }
     return AdaptWeights(controllers, losses)

@@ -269,7 +269,21 @@ def start_weights(
     ConfigError
         ``alpha`` has not one weight for each class.
     """
-    is_focal = config.loss == "focal"
+    alpha = start_alpha(config, classes, task)
+    is_balanced = config.class_weights == "balanced" or (
+        config.class_weights in ("auto", "adaptive") and config.loss != "focal"
+    )
+    return alpha * balanced_weights(targets, classes) if is_balanced else alpha
+
+
+def start_alpha(config: TrainConfig, classes: int, task: Task | None = None) -> NDArray[np.float64]:
+    """The alpha a training starts with, ``(k,)``; where it adapts, within the bounds of ``balance``.
+
+    Raises
+    ------
+    ConfigError
+        ``alpha`` has not one weight for each class.
+    """
     if config.alpha is not None and len(config.alpha) != classes:
         raise ConfigError(
             f"alpha has {len(config.alpha)} weights, but the task has {classes} classes; give one for each label",
@@ -278,14 +292,10 @@ def start_weights(
     if config.alpha is not None:
         alpha = np.array(config.alpha, dtype=np.float64)
     else:
-        alpha = default_alpha(task) if is_focal and task is not None else np.ones(classes)
-    is_balanced = config.class_weights == "balanced" or (
-        config.class_weights in ("auto", "adaptive") and not is_focal
-    )
-    weights = alpha * balanced_weights(targets, classes) if is_balanced else alpha
+        alpha = default_alpha(task) if config.loss == "focal" and task is not None else np.ones(classes)
     if config.class_weights == "adaptive":
-        weights = np.clip(weights, config.balance.lowest, config.balance.highest)
-    return np.asarray(weights, dtype=np.float64)
+        alpha = np.clip(alpha, config.balance.lowest, config.balance.highest)
+    return alpha
 
 
 def make_loss(

@@ -96,7 +96,7 @@ class TrainResult:
     history: list[dict[str, Any]] = field(repr=False)
     """One entry a validation (without: a stretch of as many steps), fit for JSON: ``epoch``, ``step``, mean
     ``loss`` since the entry before, ``learning_rate``; with validation ``score``, ``valid_loss`` and ``choice``,
-    the figure that chooses; with adaptive class weights ``weights``, those in force so far."""
+    the figure that chooses; with adaptive class weights ``weights``, the alpha in force so far."""
     seconds: float
     alpha_trajectory: dict[str, Any] | None = field(default=None, repr=False)
     """What adaptive class weights did: see :meth:`WeightController.trajectory`; with heads, one for each."""

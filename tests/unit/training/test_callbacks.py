@@ -66,22 +66,22 @@ def test_progress_carries_the_last_score() -> None:
 
 
 def make_adapting() -> tuple[AdaptWeights, WeightedCrossEntropy]:
-    loss = WeightedCrossEntropy(np.zeros(3))
+    loss = WeightedCrossEntropy(np.array([0.5, 1, 5]))
     return AdaptWeights({"": WeightController(PROMPT_RISK, BalanceConfig(patience=1))}, {"": loss}), loss
 
 
-def test_a_loss_takes_over_its_controllers_weights() -> None:
+def test_a_loss_has_its_own_weights_times_its_controllers_alpha() -> None:
     adapting, loss = make_adapting()
-    assert loss.weights.tolist() == [1, 1, 1]
+    assert loss.weights.tolist() == [0.5, 1, 5]
     assert adapting.observe(*MISSED, step=4) == [1, 1, 1]
-    assert loss.weights.tolist() == pytest.approx([1, 1, 1.1])
+    assert loss.weights.tolist() == pytest.approx([0.5, 1, 5.5])
     assert adapting.trajectory()["final_alpha"]["malicious"] == pytest.approx(1.1)
 
 
 def test_rows_without_label_are_not_observed() -> None:
     adapting, loss = make_adapting()
     adapting.observe(np.full(6, -100), MISSED[1], step=4)
-    assert loss.weights.tolist() == [1, 1, 1]
+    assert loss.weights.tolist() == [0.5, 1, 5]
 
 
 def test_a_checkpoint_brings_the_weights_back() -> None:
@@ -90,7 +90,7 @@ def test_a_checkpoint_brings_the_weights_back() -> None:
     second, loss = make_adapting()
     saved = json.loads(json.dumps({"AdaptWeights": first.state()}))
     second.on_train_begin(None, make_state(stateful_callbacks=saved), None)
-    assert loss.weights.tolist() == pytest.approx([1, 1, 1.1])
+    assert loss.weights.tolist() == pytest.approx([0.5, 1, 5.5])
     assert second.trajectory() == first.trajectory()
 
 

@@ -210,7 +210,7 @@ def test_logits_of_heads_come_in_any_of_three_shapes() -> None:
         ({"loss": "focal", "class_weights": "balanced"}, [2 / 3, 3]),
         ({"loss": "focal", "alpha": (1, 5)}, [1, 5]),
         ({"alpha": (1, 5)}, [2 / 3, 10]),
-        ({"alpha": (1, 5), "class_weights": "adaptive"}, [2 / 3, 3]),
+        ({"alpha": (1, 5), "class_weights": "adaptive"}, [2 / 3, 6]),
     ],
 )
 def test_weights_start_as_the_settings_say(settings: dict[str, object], wanted: list[float]) -> None:
