@@ -160,7 +160,7 @@ class Cell:
     def _is_seeded(self) -> bool:
         family, settings = resolve_spec(self.spec)
         try:
-            return family(self.data.task, settings).is_seeded
+            return self.spec.search is not None or family(self.data.task, settings).is_seeded
         except DemurError:  # it will say so when it is fitted
             return False
 

@@ -258,14 +258,17 @@ class BaseClassifier(ABC, Generic[C]):
         """The text columns it judges by."""
         return tuple(getattr(self.config, "fields", ()) or self.task.fields)
 
+    @property
+    def is_seeded(self) -> bool:
+        """False where a fit with these settings does not depend on the seed."""
+        return True
+
     wants_valid: ClassVar[bool] = False
     """True for families that stop early on a validation set."""
     wants_companions: ClassVar[bool] = False
     """True for families that learn several tasks at once; see ``companions``."""
     needs_training: ClassVar[bool] = True
     """False for families that only read rules; they may see one class."""
-    is_seeded: ClassVar[bool] = True
-    """False for families whose fit does not depend on the seed."""
     search_space: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What a search varies by default: dotted setting to ``{"choices": [...]}`` or
     ``{"low": a, "high": b, "log": bool, "int": bool}``."""

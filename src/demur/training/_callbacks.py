@@ -93,9 +93,7 @@ class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]
     def __init__(self, controllers: Mapping[str, WeightController], losses: Mapping[str, ClassLoss]) -> None:
         self._controllers = controllers
         self._losses = losses
-        self._bases = {
-            name: losses[name].weights.cpu().numpy() / one.weights for name, one in controllers.items()
-        }
+        self._bases = {name: losses[name].weights.cpu().numpy() / one.weights for name, one in controllers.items()}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Go on from the checkpoint's state."""

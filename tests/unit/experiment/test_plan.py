@@ -23,6 +23,11 @@ def test_the_fits_are_the_main_one_the_folds_and_the_further_seeds(cell):
     assert one.fits() == 6
 
 
+def test_only_what_depends_on_the_seed_is_fitted_again_with_another(cell):
+    searched = {"name": "searched", "preset": "tfidf_nb", "search": {"trials": 2}}
+    assert [cell(model, seeds=[1, 2]).fits() for model in ("tfidf_nb", "tfidf_forest", searched)] == [1, 2, 2]
+
+
 def test_every_fit_has_files_of_its_own(cell):
     one = cell("tfidf_forest", validation={"cv": 2, "leave_one_out": ["model"]}, seeds=[1, 2, 3])
     files = [path for part in (None, *one.parts) for path in one.files_of(part)]

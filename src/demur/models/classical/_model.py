@@ -53,6 +53,11 @@ class ClassicalClassifier(BaseClassifier[ClassicalConfig]):
         self.alpha_trajectory: dict[str, Any] | None = None
         """How adaptive class weights went; None without them and for a loaded classifier."""
 
+    @property
+    def is_seeded(self) -> bool:
+        """Not where the head has one answer and no rows are drawn to watch or to calibrate on."""
+        return self.config.head not in ("logreg", "nb") or self.config.balance == "adaptive"
+
     @classmethod
     def default_space(cls, config: ClassicalConfig) -> Mapping[str, Mapping[str, Any]]:
         """What a search varies by default: the settings that the head takes heed of."""

@@ -62,6 +62,11 @@ class EmbeddingClassifier(BaseClassifier[EmbeddingConfig]):
         "minilm_knn": {"head": "knn"},
     }
 
+    @property
+    def is_seeded(self) -> bool:
+        """Only the kernel head is, which is calibrated on folds that are drawn."""
+        return self.config.head == "svc"
+
     @classmethod
     def default_space(cls, config: Any) -> Mapping[str, Mapping[str, Any]]:
         """What a search varies by default: the head's own settings, and the size of lexical columns if any."""

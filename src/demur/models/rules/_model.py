@@ -29,7 +29,11 @@ class RulesClassifier(BaseClassifier[RulesConfig]):
     config_type = RulesConfig
     presets = {"rules": {}}  # noqa: RUF012
     needs_training: ClassVar[bool] = False
-    is_seeded: ClassVar[bool] = False
+
+    @property
+    def is_seeded(self) -> bool:
+        """Never: there is nothing to learn."""
+        return False
 
     @cached_property
     def rules(self) -> RuleFile:

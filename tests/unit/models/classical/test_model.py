@@ -18,6 +18,20 @@ def fit(labelled, task=REFUSAL, **settings):
 
 
 @pytest.mark.parametrize("head", HEADS)
+def test_what_says_it_is_not_seeded_has_one_answer(labelled, head):
+    config = ClassicalConfig(head=head, trees=8, threads=1, min_df=1)
+    models = [ClassicalClassifier(REFUSAL, config, seed).fit(labelled(REFUSAL)) for seed in (1, 2)]
+    assert models[0].is_seeded == (head not in ("logreg", "nb"))
+    if not models[0].is_seeded:
+        first, second = (model.predict_proba(labelled(REFUSAL)) for model in models)
+        assert np.array_equal(first, second)
+
+
+def test_adaptive_weights_depend_on_the_seed_that_draws_the_watched_rows():
+    assert ClassicalClassifier(REFUSAL, ClassicalConfig(head="logreg", balance="adaptive")).is_seeded
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_telling_features_are_the_words_of_the_class(labelled, head):
     found = fit(labelled, head=head).top_features(12)
     if head == "svc":

@@ -18,10 +18,10 @@ from demur.tasks import REFUSAL
 
 @pytest.fixture(scope="module")
 def make(make_checkpoint):
-    def build(**settings):
+    def build(seed=0, **settings):
         encoder = str(make_checkpoint("bert"))
         config = EmbeddingConfig.model_validate({"encoder": encoder, "max_tokens": 32} | settings)
-        return EmbeddingClassifier(REFUSAL, config)
+        return EmbeddingClassifier(REFUSAL, config, seed)
 
     return build
 
@@ -43,6 +43,17 @@ def test_the_plain_preset_has_views_alone():
 def test_it_learns_what_the_texts_tell(make, small_records, head):
     model = make(head=head, lexical=True).fit(small_records)
     assert (model.predict_proba(small_records).argmax(axis=1) == small_records.targets(REFUSAL)).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("head", "features"), [("logreg", None), ("logreg", {"min_df": 1}), ("prototype", None), ("knn", None)]
+)
+def test_what_is_not_seeded_has_one_answer(make, small_records, head, features):
+    models = [make(seed, head=head, features=features).fit(small_records) for seed in (1, 2)]
+    assert not any(model.is_seeded for model in models)
+    first, second = (model.predict_proba(small_records) for model in models)
+    assert np.array_equal(first, second)
+    assert make(head="svc").is_seeded
 
 
 def test_the_kernel_does_not_depend_on_the_size_of_all_blocks(make, small_records):
