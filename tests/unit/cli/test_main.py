@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,11 @@ def test_help_of_every_command_describes_every_option(demur, command):
     for line in outcome.out.splitlines():
         if line.startswith("  -"):
             assert "  " in line.strip() or len(line.split()) > 2, line
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "demur", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"demur {package.__version__}\n")
 
 
 def test_the_version_is_printed(demur):
