@@ -21,6 +21,7 @@ LEAST_TESTS = 0.8
 """Lines of tests for each line of source."""
 
 LAYERS = (
+    ("__main__",),
     ("cli",),
     ("serve",),
     ("report",),
