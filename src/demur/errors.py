@@ -18,6 +18,7 @@
     ├── TrainingError                       a model that could not be trained; exit code 1
     ├── RunError                            a run folder that cannot be used; exit code 1
     ├── StorageError (OSError)              the disk is full or not writable; exit code 1
+    ├── NoMemoryError                       memory ran out; exit code 1
     └── MissingDependencyError (ImportError)  an extra is not installed; exit code 3
 """
 
@@ -119,6 +120,10 @@ class RunError(DemurError):
 
 class StorageError(DemurError, OSError):
     """The disk is full or not writable."""
+
+
+class NoMemoryError(DemurError):
+    """Memory ran out; the message says what saves some."""
 
 
 class MissingDependencyError(DemurError, ImportError):

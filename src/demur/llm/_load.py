@@ -66,13 +66,15 @@ def resolve_causal(name: str) -> str:
     return fetch_model(name)
 
 
-def load_causal(name: str = DEFAULT_CAUSAL) -> tuple[Any, Any]:
-    """A causal language model in float32 on the CPU, ready to generate, and its tokenizer.
+def load_causal(name: str = DEFAULT_CAUSAL, dtype: Any = None) -> tuple[Any, Any]:
+    """A causal language model on the CPU, ready to generate, and its tokenizer.
 
     Parameters
     ----------
     name
         See :func:`resolve_causal`.
+    dtype
+        A torch type of the weights; None is float32.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def load_causal(name: str = DEFAULT_CAUSAL) -> tuple[Any, Any]:
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
-                dtype=torch.float32,
+                dtype=dtype or torch.float32,
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, ImportError) as error:
