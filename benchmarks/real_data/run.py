@@ -1,4 +1,4 @@
-"""Run the two real-data experiments and write their figures as Markdown tables."""
+"""Run the two experiments on real data and write their figures as Markdown tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ("xstest", "real-data")
-POOLED = {"test": "test split", "cv": "grouped 5-fold", "blind": "blind set"}
+CONFIGS = ("xstest", "league")
+POOLED = {"test": "test split", "cv": "grouped folds", "blind": "blind set"}
 HELD_OUT = {"leave_one_model_out": "answering model held out", "leave_one_source_out": "source held out"}
 
 
@@ -52,7 +52,7 @@ def _table(task: dict[str, Any]) -> list[str]:
         cells = [_cell(model, protocol, fold) for _, protocol, fold in columns]
         lines.append(f"| {model['model']}{star} | " + " | ".join(cells) + " |")
         if model["status"] != "ok":
-            lines[-1] = f"| {model['model']} | failed: {model['reason']} |" + " |" * (len(columns) - 1)
+            lines[-1] = f"| {model['model']} | {model['status']}: {model['reason']} |" + " |" * (len(columns) - 1)
     return lines
 
 
