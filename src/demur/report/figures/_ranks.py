@@ -53,13 +53,14 @@ def draw_ranks(run: RunView, task: TaskView) -> Drawing | None:
     axis.set_ylim(k - 0.4, -1.9)
     _name_rows(axis, task, names)
     axis.set_xlabel(f"mean rank in security score over {ranks['blocks']} {_PARTS[protocol]} (1 is best)")
+    kind = "exact, since all parts rank alike" if ranks["f_statistic"] is None else "Iman and Davenport's F"
     spoken = "; ".join(f"{name} {mean:.2f}" for name, mean in list(zip(names, means, strict=True))[:_SPOKEN])
     return Drawing(
         figure,
         "Ranks and their critical difference",
         f"{words.protocol_name(protocol).capitalize()}, {ranks['blocks']} {_PARTS[protocol]}. Models joined by a "
         f"bar on the right have mean ranks closer than Nemenyi's critical difference ({difference:.2f}), so ranks "
-        f"do not tell them apart; Friedman's test (Iman and Davenport's F) gives p {_with_sign(ranks['f_p'])}. "
+        f"do not tell them apart; Friedman's test ({kind}) gives p {_with_sign(ranks['f_p'])}. "
         f"{_sentence(standing['caveat'])}",
         f"Dot plot of mean ranks, best first, critical difference {difference:.2f}: {spoken}.",
     )

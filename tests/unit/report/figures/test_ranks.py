@@ -26,6 +26,18 @@ def test_models_stand_by_mean_rank_with_the_critical_difference(run, refusal):
     assert "only large and steady differences show in ranks" in drawing.caption
 
 
+def test_the_caption_says_where_friedmans_p_comes_from(run, edit):
+    def agree(results):
+        for task in results["tasks"].values():
+            for protocol in task["statistics"]["protocols"].values():
+                for ranks in protocol["ranks"].values():
+                    (ranks["ranks"] or {}).update(f_statistic=None, f_p=0.02)
+
+    assert "(Iman and Davenport's F)" in draw_ranks(run, run.tasks[0]).caption
+    view = RunView(edit(run.folder, agree))
+    assert "(exact, since all parts rank alike) gives p = 0.02" in draw_ranks(view, view.tasks[0]).caption
+
+
 def test_a_bar_joins_each_run_of_models_the_ranks_do_not_tell_apart(run, refusal):
     ranks = run.statistics(refusal)["protocols"]["leave_one_source_out"]["ranks"]["custom_score"]["ranks"]
     (axis,) = draw_ranks(run, refusal).figure.axes
