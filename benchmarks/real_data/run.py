@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+ALPHA = 0.05
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ("xstest", "league")
 POOLED = {"test": "test split", "cv": "grouped folds", "blind": "blind set"}
@@ -39,6 +40,7 @@ def describe_run(folder: Path) -> str:
     for name, task in results["tasks"].items():
         lines += [f"## {name}", "", _data(task), "", *_table(task), ""]
         lines += [f"Chosen: **{task['winner']}**, {task['why']}.", ""]
+        lines += [*_statistics(task.get("statistics") or {}), ""]
     return "\n".join(lines)
 
 
@@ -65,9 +67,58 @@ def _columns(models: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
             if evaluation is None:
                 continue
             found.setdefault((protocol, None), f"{title}, n={evaluation['n']}")
-            for value, fold in evaluation.get("folds", {}).items():
+            for value, fold in evaluation.get("folds", {}).items() if protocol in HELD_OUT else ():
                 found.setdefault((protocol, value), f"{value} held out, n={fold['n']}")
     return [(title, protocol, fold) for (protocol, fold), title in found.items()]
+
+
+def _statistics(found: dict[str, Any]) -> list[str]:
+    """Which differences of macro-F1 the run's own statistics show, a line for each protocol; then its warnings."""
+    lines = [_comparison(name, protocol) for name, protocol in found.get("protocols", {}).items()]
+    told = (found.get("confound") or {}).get("told") or {}
+    if told.get("value") is not None:
+        lines.append(
+            f"* the source is told by its texts with macro-F1 {told['value']:.3f} [{told['low']:.3f}, "
+            f"{told['high']:.3f}] (chance {told['chance']:.2f}, n={told['n']})"
+        )
+    strong = [one for one in found.get("balance", []) if one["test"] and one["test"]["is_strong"]]
+    lines += [f"* labels differ by {one['name']}: Cramér's V {one['test']['cramers_v']:.2f}" for one in strong]
+    return lines + [f"* warning: {warning}" for warning in found.get("warnings", [])]
+
+
+def _comparison(name: str, protocol: dict[str, Any]) -> str:
+    figures: dict[str, float] = {}
+    for pair in protocol["pairs"]:
+        metric = pair["metrics"]["f1_macro"]
+        figures |= {pair["a"]: metric["a"], pair["b"]: metric["b"]}
+    if not figures:
+        return f"* {name}: one model, nothing to compare"
+    best = max(figures, key=lambda model: figures[model])
+    alike, worse = [], []
+    for pair in protocol["pairs"]:
+        if best not in (pair["a"], pair["b"]):
+            continue
+        other = pair["b"] if pair["a"] == best else pair["a"]
+        (worse if (pair["metrics"]["f1_macro"]["p_holm"] or 0) < ALPHA else alike).append(other)
+    words = (
+        f"* {name}, n={protocol['n']}, {len(protocol['pairs'])} pairs: best `{best}` {figures[best]:.3f}; "
+        f"worse after Holm: {_names(worse)}; no difference shown: {_names(alike)}"
+    )
+    detectable = protocol["detectable"].get("f1_macro") or {}
+    if detectable.get("median") is not None:
+        words += f"; smallest detectable difference {detectable['median']:.3f} (median pair)"
+    ranks = ((protocol["ranks"] or {}).get("f1_macro") or {}).get("ranks")
+    if ranks:
+        top = next((one for one in ranks["cliques"] if ranks["models"][0] in one), [ranks["models"][0]])
+        words += (
+            f"; ranks over {ranks['blocks']} parts: Friedman p {ranks['f_p']:.2g}, critical difference "
+            f"{ranks['critical_difference']:.2f}, not told from the first: {_names(top[1:])}"
+        )
+    return words
+
+
+def _names(models: list[str]) -> str:
+    return ", ".join(f"`{model}`" for model in models) or "none"
 
 
 def _cell(model: dict[str, Any], protocol: str, fold: str | None) -> str:
