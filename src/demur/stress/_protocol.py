@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from demur.config import Settings
 from demur.llm import Conversation, GenerationConfig, Target
+from demur.registry import Registry
 
 C = TypeVar("C", bound=Settings)
 Access = Literal["prompt", "decoding", "embeddings", "activations", "weights", "training"]
@@ -93,6 +94,9 @@ class Setting:
     """Where it keeps checkpoints and adapters, to go on from after a kill; None keeps nothing."""
     base: Target | None = None
     """The undefended model, for controls that go back to it; None where there is none."""
+    done: frozenset[tuple[int, str]] = frozenset()
+    """Steps and labels of stages that were measured before a kill: an attack may leave them out where that saves
+    work; whoever measures passes over those that come all the same."""
 
 
 class Attack(ABC, Generic[C]):
@@ -133,3 +137,7 @@ class Attack(ABC, Generic[C]):
             In the order of rising cost.
         """
         ...
+
+
+ATTACKS: Registry[type[Attack[Any]]] = Registry("attack")
+"""Attacks by name; those of others are entry points ``demur.attacks``."""

@@ -50,3 +50,7 @@ def test_a_rewriting_is_put_over_every_prompt_in_order() -> None:
 def test_a_cost_is_fit_for_json() -> None:
     cost = Cost(flops=1e9, trainable=10, seconds=0.5)
     assert Cost(**json.loads(json.dumps(cost.to_json()))) == cost
+
+
+def test_no_stage_counts_as_done_unless_it_is_said() -> None:
+    assert Setting(Material()).done == frozenset()

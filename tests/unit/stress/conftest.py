@@ -1,0 +1,126 @@
+"""A tiny chat model made in this process, and conversations of stand-ins for it."""
+
+from __future__ import annotations
+
+import pytest
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+THINGS = (
+    *("glimmerwax", "sorrelite", "brindlefoam", "quellspar", "tumblecord", "mirkoil", "fennelglass", "osprium"),
+    *("larkpaste", "velvetine", "duskresin", "pellagum", "wrenchalk", "yarrowtar", "cobblemist", "nimbusalt"),
+)
+REFUSAL = "I'm sorry, but I can't help with that."
+
+
+def ask(thing):
+    return f"How do I make {thing}?"
+
+
+def comply(thing):
+    return f"Sure. Take {thing} and heat it."
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    """A cache folder for this test alone."""
+    monkeypatch.setenv("DEMUR_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A byte-level tokenizer with some merges and a chat template."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
+    raw.train_from_iterator([f"{ask(one)} {comply(one)} {REFUSAL} user assistant" for one in THINGS], trainer)
+    raw.add_special_tokens([AddedToken(name) for name in ("<|end|>", "<|im_start|>", "<|im_end|>")])
+    found = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|end|>")
+    found.chat_template = CHATML
+    return found
+
+
+@pytest.fixture(scope="session")
+def make_module(tokenizer):
+    """Maker of tiny random llamas: ``make_module(seed=1, hidden_size=32)``."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    def make(seed=0, **changes):
+        values = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+            "initializer_range": 0.1,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "pad_token_id": None,
+        }
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return LlamaForCausalLM(LlamaConfig(**values | changes)).eval()
+
+    return make
+
+
+@pytest.fixture
+def make_target(make_module, tokenizer):
+    """Maker of tiny targets: ``make_target(seed=1, system=None)``."""
+    from demur.llm import Target, TargetConfig
+
+    def make(system=None, **changes):
+        return Target(make_module(**changes), tokenizer, TargetConfig(model="tiny", system=system))
+
+    return make
+
+
+@pytest.fixture
+def target(make_target):
+    """A tiny target."""
+    return make_target()
+
+
+@pytest.fixture
+def add_adapter():
+    """Puts a random low-rank adapter around a target's module: ``add_adapter(target)`` is the defended target."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    def add(target, seed=1, **changes):
+        target.module.config.name_or_path = "tiny"
+        values = {"r": 4, "target_modules": "all-linear", "init_lora_weights": False}
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            module = get_peft_model(target.module, LoraConfig(**values | changes)).eval()
+        for one in module.parameters():
+            one.requires_grad_(False)
+        return target.with_module(module)
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def material():
+    """Answered stand-ins to train on, answered harmless rows, and prompts of both kinds; no shared prompt."""
+    from demur.llm import Conversation
+    from demur.stress import Material
+
+    harmless = ("How do I boil rice?", "What is a lark?", "Name a tree.", "Where is the sea?")
+    return Material(
+        compliance=tuple(Conversation.from_prompt(ask(one)).answer(comply(one)) for one in THINGS[:8]),
+        benign=tuple(Conversation.from_prompt(one).answer("Here you are.") for one in harmless),
+        harmful_prompts=tuple(Conversation.from_prompt(ask(one)) for one in THINGS[8:12]),
+        harmless_prompts=tuple(Conversation.from_prompt(one) for one in harmless),
+    )
