@@ -1,14 +1,14 @@
 """Chat templates: conversations as text and as tokens, and which of the tokens are the assistant's.
 
-Which tokens are the assistant's is found by rendering a conversation with and without each of its turns. That holds
-for every template under which a conversation begins with its own beginnings; any other is refused.
+Which tokens are the assistant's is found by rendering a conversation with and without each of its turns. That
+holds for every template under which a conversation begins with its own beginnings; any other is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,11 @@ import numpy as np
 from demur.errors import ConfigError, UsageError, require
 from demur.llm._conversation import ChatRow, Conversation, Message, TokenIds
 
-_DAY = datetime(2024, 7, 26)  # noqa: DTZ001
+_DAY = "26 Jul 2024"
 """Templates that write today's date write this one: the same conversation gives the same tokens any day."""
+_CLOCK = (
+    "{%- macro strftime_now(format) %}{{ {'%Y-%m-%d': '2024-07-26'}.get(format, '26 Jul 2024') }}{% endmacro -%}"
+)
 _PROBE = "demur"
 
 
@@ -146,7 +149,7 @@ class Chat:
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """Tokens that end a turn: the tokenizer's, the model's, and the one the template writes after an answer."""
+        """Tokens that end a turn: the tokenizer's, the model's, the one the template writes after an answer."""
         found = {int(one) for one in self._stops}
         if self.tokenizer.eos_token_id is not None:
             found.add(int(self.tokenizer.eos_token_id))
@@ -164,15 +167,15 @@ class Chat:
         return messages
 
     def _render(self, messages: Sequence[Message], generation_prompt: bool) -> str:
+        clock = _CLOCK if "strftime_now" in self.template else ""
         template_error = require("jinja2", extra="llm").TemplateError
         try:
             text: str = self.tokenizer.apply_chat_template(
                 [{"role": one.role, "content": one.content} for one in messages],
-                chat_template=self.template,
+                chat_template=clock + self.template,
                 add_generation_prompt=generation_prompt,
                 tokenize=False,
-                date_string=_DAY.strftime("%d %b %Y"),
-                strftime_now=_DAY.strftime,
+                date_string=_DAY,
             )
         except (template_error, ValueError, TypeError) as error:
             roles = ", ".join(one.role for one in messages) or "no turn"
@@ -213,7 +216,7 @@ class Chat:
         if all(np.array_equal(whole[: len(head)], head) for head in heads):
             return whole, [len(head) for head in heads]
         bounds = [0, *cuts, len(text)]
-        pieces = [self._plain_ids(text[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+        pieces = [self._plain_ids(text[a:b]) for a, b in pairwise(bounds)]
         joined = np.concatenate(pieces)
         if self.tokenizer.decode(joined) != self.tokenizer.decode(whole):
             raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +27,9 @@ class _Enough(Exception):  # noqa: N818
 
 @contextmanager
 def watch_layers(module: Any, layers: Sequence[int], see: Callable[[int, torch.Tensor], None]) -> Iterator[None]:
-    """Call ``see`` with a layer's number and its states ``(b, t, d)`` whenever the model runs, and run no further.
+    """Call ``see`` with a layer's number and its states ``(b, t, d)`` when the model runs in the block.
+
+    The run ends after the last of the layers, and so does the block.
 
     Parameters
     ----------
@@ -36,12 +38,13 @@ def watch_layers(module: Any, layers: Sequence[int], see: Callable[[int, torch.T
     layers
         From 0 to the depth.
     see
-        Called once a layer and forward pass.
+        Called once a layer.
     """
     blocks = find_blocks(module)
     handles = [_hook(blocks, layer, see, layer == max(layers)) for layer in set(layers)]
     try:
-        yield
+        with suppress(_Enough):
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -80,20 +83,16 @@ def read_hidden(
     with (
         evaluating(module),
         torch.no_grad(),
-        watch_layers(module, layers, seen.__setitem__),
         full_memory_as_error("reading hidden states", _REMEDY),
     ):
         for batch in plan_batches([len(row) for row in rows]):
             ids, mask = pad_right([rows[row] for row in batch], 0)
-            seen.clear()
-            try:
+            with watch_layers(module, layers, seen.__setitem__):
                 module(
                     input_ids=torch.from_numpy(ids).to(module.device),
                     attention_mask=torch.from_numpy(mask).to(module.device),
                     use_cache=False,
                 )
-            except _Enough:
-                pass
             states = torch.stack([seen[layer] for layer in layers], dim=2).float().cpu().numpy()  # (b, t, l, d)
             found |= {row: _pick(states[place, : len(rows[row])], at) for place, row in enumerate(batch)}
     ordered = [found[row] for row in range(len(rows))]

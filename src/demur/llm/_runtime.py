@@ -1,4 +1,4 @@
-"""What running a model needs around it: a device and a type, evaluation mode, one sentence where memory runs out."""
+"""What running a model needs around it: device, type, evaluation mode, one sentence where memory runs out."""
 
 from __future__ import annotations
 

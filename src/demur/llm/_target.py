@@ -1,4 +1,4 @@
-"""A language model that is asked, attacked or hardened: its weights, its tokenizer and its chat template together."""
+"""A language model that is asked, attacked or hardened: weights, tokenizer and chat template together."""
 
 from __future__ import annotations
 

@@ -94,3 +94,112 @@ def spm_bytes() -> bytes:
         minloglevel=2,
     )
     return written.getvalue()
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer():
+    """Maker of byte-level tokenizers with some merges: ``make_tokenizer(template=CHATML)``."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    def make(template=CHATML):
+        raw = Tokenizer(models.BPE())
+        raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        raw.decoder = decoders.ByteLevel()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+        raw.train_from_iterator([*WORDS, "\n\n", *(f" {word}" for word in WORDS), "\n\n", "\n\n"], trainer)
+        raw.add_special_tokens([AddedToken(name) for name in ("<|end|>", "<|im_start|>", "<|im_end|>")])
+        found = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|end|>", pad_token="<|end|>")
+        found.chat_template = template
+        return found
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_module():
+    """Maker of tiny random llamas: ``make_module(hidden_size=32)``."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    def make(seed=0, **changes):
+        values = {
+            "vocab_size": 320,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 256,
+            "tie_word_embeddings": False,
+            # Else random weights are so small that every token is as good as any other.
+            "initializer_range": 0.3,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "pad_token_id": None,
+        }
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return LlamaForCausalLM(LlamaConfig(**values | changes)).eval()
+
+    return make
+
+
+@pytest.fixture
+def make_target(make_module, make_tokenizer):
+    """Maker of tiny targets in this process: ``make_target(template=..., seed=1, tie_word_embeddings=True)``."""
+    from demur.llm import Target, TargetConfig
+
+    def make(template=CHATML, system=None, **changes):
+        return Target(make_module(**changes), make_tokenizer(template), TargetConfig(model="tiny", system=system))
+
+    return make
+
+
+@pytest.fixture
+def target(make_target):
+    """A tiny target."""
+    return make_target()
+
+
+@pytest.fixture
+def conversations():
+    """Requests of several lengths."""
+    from demur.llm import Conversation
+
+    return [Conversation.from_prompt(" ".join(WORDS[at : at + 2 + 3 * at])) for at in range(6)]
+
+
+@pytest.fixture
+def add_adapter():
+    """Puts a random low-rank adapter around a module: ``add_adapter(module, seed=1)``."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    def add(module, seed=1, **changes):
+        values = {"r": 4, "target_modules": "all-linear", "init_lora_weights": False}
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return get_peft_model(module, LoraConfig(**values | changes)).eval()
+
+    return add
+
+
+@pytest.fixture
+def save_base(make_module, make_tokenizer, tmp_path):
+    """Saves a tiny model with its tokenizer: ``save_base("name", template=None)`` gives the folder."""
+
+    def save(name="base", template=CHATML, **changes):
+        folder = tmp_path / name
+        make_module(**changes).save_pretrained(str(folder))
+        make_tokenizer(template).save_pretrained(str(folder))
+        return folder
+
+    return save

@@ -1,0 +1,64 @@
+"""A device and a type, evaluation mode for a block, and one sentence where memory or the disk is full."""
+
+import pytest
+import torch
+
+from demur.errors import ConfigError, NoMemoryError
+from demur.llm import evaluating, full_memory_as_error
+from demur.llm._runtime import choose_device, choose_dtype, full_disk_as_os_error
+
+
+def test_without_a_gpu_auto_is_the_processor_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    assert choose_dtype("auto", choose_device("auto")) is torch.float32
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert choose_device("auto").type == "cuda"
+    assert choose_device("cpu").type == "cpu"
+    assert choose_dtype("auto", choose_device("auto")) is torch.bfloat16
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch sees no GPU; set device: cpu or auto"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_a_type_that_is_named_is_taken(name, wanted):
+    assert choose_dtype(name, torch.device("cpu")) is wanted
+
+
+def test_every_part_goes_back_to_its_own_mode():
+    net = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout()).train()
+    net[1].eval()
+    with evaluating(net):
+        assert not any(part.training for part in net.modules())
+    assert [part.training for part in net.modules()] == [True, True, False]
+
+
+def test_full_memory_names_the_remedy():
+    with (
+        pytest.raises(NoMemoryError, match="memory ran out while baking; eat less"),
+        full_memory_as_error("baking", "eat less"),
+    ):
+        raise MemoryError
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="shapes differ"), full_memory_as_error("baking", "eat less"):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_full_disk_is_what_python_calls_it():
+    with pytest.raises(OSError, match="No space left") as found, full_disk_as_os_error():
+        raise ValueError("I/O error: os error 28")
+    assert found.value.errno == 28
+    with pytest.raises(ValueError, match="other"), full_disk_as_os_error():
+        raise ValueError("other")
