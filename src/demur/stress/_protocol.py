@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from demur.config import Settings
+from demur.errors import UsageError
 from demur.llm import Conversation, GenerationConfig, Target
-from demur.registry import Registry
 
 C = TypeVar("C", bound=Settings)
 Access = Literal["prompt", "decoding", "embeddings", "activations", "weights", "training"]
@@ -94,9 +94,11 @@ class Setting:
     """Where it keeps checkpoints and adapters, to go on from after a kill; None keeps nothing."""
     base: Target | None = None
     """The undefended model, for controls that go back to it; None where there is none."""
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    """The evaluation's own way of writing answers, for attacks that change a part of it."""
     done: frozenset[tuple[int, str]] = frozenset()
-    """Steps and labels of stages that were measured before a kill: an attack may leave them out where that saves
-    work; whoever measures passes over those that come all the same."""
+    """Steps and labels of stages that were measured before. They are yielded all the same, but need not be put in
+    force: whoever measures passes over them."""
 
 
 class Attack(ABC, Generic[C]):
@@ -114,9 +116,34 @@ class Attack(ABC, Generic[C]):
     title: ClassVar[str]
     """One sentence for a reader of policy: what the attacker does."""
     config_type: ClassVar[type[Settings]]
+    extent: ClassVar[frozenset[str]] = frozenset()
+    """Settings that say how far it goes and have no say in what a stage is, such as ``steps``: with others of these,
+    its folder and what was measured stay of use."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Fields of :class:`Material` it cannot do without."""
 
     def __init__(self, config: C | None = None) -> None:
         self.config: C = config if config is not None else self.config_type()  # type: ignore[assignment]
+
+    def check_material(self, material: Material) -> None:
+        """Refuse data that lacks what the attack needs.
+
+        Parameters
+        ----------
+        material
+            The user's data.
+
+        Raises
+        ------
+        UsageError
+            Something it needs is empty.
+        """
+        missing = [name for name in self.needs if not getattr(material, name)]
+        if missing:
+            raise UsageError(
+                f"the attack '{self.name}' needs {' and '.join(missing)}, of which there is none; give a file of "
+                "them, or leave the attack out"
+            )
 
     @abstractmethod
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
@@ -137,7 +164,3 @@ class Attack(ABC, Generic[C]):
             In the order of rising cost.
         """
         ...
-
-
-ATTACKS: Registry[type[Attack[Any]]] = Registry("attack")
-"""Attacks by name; those of others are entry points ``demur.attacks``."""

@@ -124,3 +124,44 @@ def material():
         harmful_prompts=tuple(Conversation.from_prompt(ask(one)) for one in THINGS[8:12]),
         harmless_prompts=tuple(Conversation.from_prompt(one) for one in harmless),
     )
+
+
+@pytest.fixture
+def prompts():
+    """What an attack is judged on; in no material."""
+    from demur.llm import Conversation
+
+    return [Conversation.from_prompt(ask(one)) for one in THINGS[12:15]]
+
+
+@pytest.fixture
+def weights_of():
+    """A copy of every tensor of a module by name: ``weights_of(module)``."""
+    return lambda module: {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+@pytest.fixture
+def same_weights(weights_of):
+    """Whether a module's tensors are bit for bit those of a copy: ``same_weights(module, copy)``."""
+    import torch
+
+    def same(module, copy):
+        now = weights_of(module)
+        return now.keys() == copy.keys() and all(
+            torch.equal(now[name].view(torch.uint8), copy[name].view(torch.uint8)) for name in copy
+        )
+
+    return same
+
+
+@pytest.fixture
+def logits_of():
+    """Logits ``(t, v)`` of a target on a conversation: ``logits_of(target, conversation)``."""
+    import torch
+
+    def compute(target, conversation):
+        ids = torch.from_numpy(target.prompt_ids(conversation)).long()[None]
+        with torch.no_grad():
+            return target.module(input_ids=ids).logits[0]
+
+    return compute

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import pytest
+
 from demur.config import Settings
+from demur.errors import UsageError
 from demur.llm import Conversation, Target
 from demur.stress import Attack, Cost, Material, Setting, Stage
 
@@ -54,3 +57,19 @@ def test_a_cost_is_fit_for_json() -> None:
 
 def test_no_stage_counts_as_done_unless_it_is_said() -> None:
     assert Setting(Material()).done == frozenset()
+
+
+class Hungry(Nothing):
+    name = "hungry"
+    needs = ("compliance", "harmful_prompts")
+
+
+def test_an_attack_refuses_material_that_lacks_what_it_needs() -> None:
+    with pytest.raises(UsageError, match="'hungry' needs compliance and harmful_prompts, of which there is none"):
+        Hungry().check_material(Material())
+    with pytest.raises(UsageError, match="needs harmful_prompts"):
+        Hungry().check_material(Material(compliance=(PROMPTS[0].answer("Sure."),)))
+
+
+def test_an_attack_that_needs_nothing_takes_any_material() -> None:
+    Nothing().check_material(Material())
