@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from demur._lazy import attach
 
 if TYPE_CHECKING:
+    from demur.stress._attacks import ATTACKS as ATTACKS
     from demur.stress._attacks import make_attack as make_attack
     from demur.stress._flops import count_parameters as count_parameters
     from demur.stress._flops import reckon_flops as reckon_flops
-    from demur.stress._protocol import ATTACKS as ATTACKS
     from demur.stress._protocol import Access as Access
     from demur.stress._protocol import Attack as Attack
     from demur.stress._protocol import Cost as Cost
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "ATTACKS": "_protocol",
+        "ATTACKS": "_attacks",
         "Access": "_protocol",
         "Attack": "_protocol",
         "Cost": "_protocol",

@@ -1,4 +1,4 @@
-"""Making an attack of its name and settings."""
+"""The registry of attacks, and making one of its name and settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from demur.config import parse_settings
-from demur.stress._protocol import ATTACKS, Attack
+from demur.registry import Registry
+from demur.stress._protocol import Attack
+
+ATTACKS: Registry[type[Attack[Any]]] = Registry("attack")
+"""All attacks that are installed: demur's own, and those of other packages under ``demur.attacks``."""
 
 
 def make_attack(name: str, values: Mapping[str, Any] | None = None) -> Attack[Any]:
