@@ -120,6 +120,18 @@ class TransformerConfig(TorchConfig):
         le=1,
         description="Factor on the learning rate from each block to the one below it; 1 trains all alike.",
     )
+    head_rate: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Factor on the learning rate of the head; it is new and has further to go than the encoder.",
+    )
+    encoder_dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Dropout inside the encoder in training; null keeps the model's own, 0 saves a CPU a fifth.",
+    )
     distill: DistillSettings | None = Field(default=None, description="A teacher to learn from; null: none.")
     store: Literal["auto", "whole", "changes"] = Field(
         default="auto",

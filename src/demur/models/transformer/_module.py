@@ -106,6 +106,8 @@ def build_module(folder: str | Path, config: TransformerConfig, task: Task) -> n
     if is_causal(encoder.config):
         # Keys and values of earlier calls are for writing on, and would only cost memory here.
         encoder.config.use_cache = False
+    if config.encoder_dropout is not None:
+        set_dropout(encoder, config.encoder_dropout)
     if config.tuning == "head":
         encoder.requires_grad_(False)
     freeze(encoder, config.freeze_layers)
@@ -123,6 +125,17 @@ def name_labels(module: nn.Module, task: Task) -> Any:
     config.id2label = dict(enumerate(task.labels))
     config.label2id = {label: number for number, label in enumerate(task.labels)}
     return config
+
+
+def set_dropout(encoder: Any, rate: float) -> None:
+    """Give every dropout of an encoder, that of its attention too, this rate."""
+    for part in encoder.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = rate
+        # Some architectures hand their attention a number instead.
+        for name in ("attention_dropout", "dropout_prob"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, rate)
 
 
 def freeze(encoder: Any, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Learning rates that fall from block to block, so that a small data set bends the lowest ones least."""
+"""Learning rates that differ from block to block: a small data set should bend the lowest ones least."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from torch import nn
 
 
-def layer_rates(module: nn.Module, encoder: Any, decay: float) -> dict[str, float]:
+def layer_rates(module: nn.Module, encoder: Any, decay: float, head: float = 1.0) -> dict[str, float]:
     """Factor on the learning rate of every parameter of a module, by its name.
 
-    The head has 1, the highest of ``L`` blocks ``decay``, the lowest ``decay^L``, the embeddings
+    The head has ``head``, the highest of ``L`` blocks ``decay``, the lowest ``decay^L``, the embeddings
     ``decay^(L+1)``. An architecture that shares one block's weights between all layers counts as one block.
 
     Parameters
@@ -21,6 +21,8 @@ def layer_rates(module: nn.Module, encoder: Any, decay: float) -> dict[str, floa
         The transformers model in it, with or without a head of its own.
     decay
         In 0..1.
+    head
+        Above 0; a new head has further to go than the weights below it.
 
     References
     ----------
@@ -28,14 +30,16 @@ def layer_rates(module: nn.Module, encoder: Any, decay: float) -> dict[str, floa
     """
     base = encoder.base_model
     blocks = find_blocks(base)
-    depths: dict[int, int] = {}
+    depths = {id(one): 0 for one in base.parameters()}
     height = 1 if blocks is None else len(blocks)
     if blocks is None:
         depths |= {id(one): 1 for one in base.parameters()}
     depths |= {id(one): height + 1 for name, one in base.named_parameters() if "embed" in name}
     for number, block in enumerate(blocks or []):
         depths |= {id(one): height - number for one in block.parameters()}
-    return {name: decay ** depths.get(id(one), 0) for name, one in module.named_parameters()}
+    return {
+        name: decay ** depths[id(one)] if id(one) in depths else head for name, one in module.named_parameters()
+    }
 
 
 def find_blocks(encoder: Any) -> nn.ModuleList | None:

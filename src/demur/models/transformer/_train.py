@@ -89,8 +89,8 @@ def _set_up(classifier: TransformerClassifier, module: nn.Module, targets: NDArr
             temperature=config.distill.temperature,
             hard_share=1 - config.distill.weight,
         )
-    if config.layer_decay < 1:
-        rates = layer_rates(module, encoder, config.layer_decay)
+    if config.layer_decay < 1 or config.head_rate != 1:
+        rates = layer_rates(module, encoder, config.layer_decay, config.head_rate)
     return TrainSetup(
         classes=len(task.labels),
         collator=PadCollator(classifier.pad_id, input_names(encoder, classifier.tokenizer)),

@@ -34,6 +34,28 @@ def test_freezing_leaves_later_blocks_and_head_to_train(
     assert any(name.startswith(("classifier", "head", "pre_classifier")) for name in trained)
 
 
+@pytest.mark.parametrize(
+    "architecture",
+    ["bert", "roberta", "distilbert", "albert", "modernbert", "deberta-v2", "mpnet", "xlm-roberta"],
+)
+def test_without_dropout_training_is_as_judging(make_checkpoint: Make, architecture: str) -> None:
+    import torch
+
+    module = build(make_checkpoint(architecture), encoder_dropout=0.0, dropout=0.0)
+    inputs = {"input_ids": torch.arange(5, 17)[None], "attention_mask": torch.ones(1, 12, dtype=torch.long)}
+    trained, judged = module.train()(**inputs)["logits"], module.eval()(**inputs)["logits"]
+    assert torch.allclose(trained, judged, atol=1e-6)
+
+
+def test_a_language_model_can_do_without_dropout_too(tiny_causal: Path) -> None:
+    module = build(tiny_causal, encoder_dropout=0.25, head="last")
+    assert {layer.self_attn.attention_dropout for layer in module.encoder.layers} == {0.25}
+
+
+def test_dropout_stays_as_the_model_has_it(make_checkpoint: Make) -> None:
+    assert build(make_checkpoint("bert")).encoder.embeddings.dropout.p == 0.1
+
+
 def test_nothing_is_frozen_by_default(make_checkpoint: Make) -> None:
     assert all(parameter.requires_grad for parameter in build(make_checkpoint("bert")).parameters())
 

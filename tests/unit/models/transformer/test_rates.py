@@ -36,6 +36,37 @@ def test_each_block_has_half_the_rate_of_the_one_above(
     assert {value for name, value in rates.items() if name.startswith(("classifier", "head"))} == {1.0}
 
 
+@pytest.mark.parametrize("head", ["mean", "transformers"])
+def test_the_head_alone_has_a_rate_of_its_own(make_checkpoint: Make, head: str) -> None:
+    from demur.models.transformer._module import encoder_of
+    from demur.models.transformer._rates import layer_rates
+
+    plain, module = rates_of(make_checkpoint("roberta"), head)
+    found = layer_rates(module, encoder_of(module), 0.5, 10)
+    raised = {name for name in plain if found[name] != plain[name]}
+    assert raised == {name for name in plain if name.startswith("classifier")}
+    assert {found[name] for name in raised} == {10}
+
+
+def test_a_faster_head_learns_the_same_rows_sooner(make_checkpoint: Make, refusals: Callable[[int], Any]) -> None:
+    from demur.models.transformer import TransformerClassifier
+
+    def lowest(head_rate: float) -> float:
+        config = TransformerConfig(
+            model=str(make_checkpoint("bert")),
+            max_tokens=32,
+            prompt_tokens=8,
+            tuning="head",
+            head_rate=head_rate,
+            train={"epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
+        )
+        fitted = TransformerClassifier(REFUSAL, config).fit(refusals(48))
+        assert fitted.training is not None
+        return float(fitted.training.history[-1]["loss"])
+
+    assert lowest(20) < lowest(1)
+
+
 def test_a_shared_block_counts_as_one(make_checkpoint: Make) -> None:
     rates, _ = rates_of(make_checkpoint("albert"))
     assert {value for name, value in rates.items() if "albert_layers" in name} == {0.5}
