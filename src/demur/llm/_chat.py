@@ -114,7 +114,8 @@ class Chat:
                 "a conversation to be answered ends with an assistant's turn; leave it out, or give its text as "
                 "prefill"
             )
-        return self._encode_prompt(conversation)[0]
+        text = self._render(self._with_system(conversation), True)
+        return self._tokenize(text + conversation.prefill, [len(text)])[0]
 
     def encode(self, conversation: Conversation) -> ChatRow:
         """All tokens of a conversation, with the assistant's marked.
@@ -126,15 +127,15 @@ class Chat:
         ConfigError
             The template refuses such a conversation, or does not tell where the assistant's turns are.
         """
-        if conversation.prefill:
-            ids, begins = self._encode_prompt(conversation)
-            return ChatRow(ids, np.arange(len(ids)) >= begins)
         messages = self._with_system(conversation)
-        whole = self._render(messages, False)
+        text = self._render(messages, bool(conversation.prefill))
+        whole = text + conversation.prefill
         cuts: list[int] = []
         for number, message in enumerate(messages):
             if message.role == "assistant":
                 cuts += self._find_turn(messages, number, whole)
+        if conversation.prefill:
+            cuts += [len(text), len(whole)]
         ids, starts = self._tokenize(whole, cuts)
         mask = np.zeros(len(ids), dtype=bool)
         for begin, end in zip(starts[::2], starts[1::2], strict=True):
@@ -199,12 +200,6 @@ class Chat:
                 key="chat_template",
             )
         return len(before), len(after)
-
-    def _encode_prompt(self, conversation: Conversation) -> tuple[TokenIds, int]:
-        """Tokens of a prompt, and where its prefill begins."""
-        text = self._render(self._with_system(conversation), True)
-        ids, (begins,) = self._tokenize(text + conversation.prefill, [len(text)])
-        return ids, begins
 
     def _tokenize(self, text: str, cuts: Sequence[int]) -> tuple[TokenIds, list[int]]:
         """Tokens of a text, and the number of tokens before each of the ascending ``cuts``.

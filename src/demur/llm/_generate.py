@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from demur.errors import ConfigError, NoMemoryError
+from demur.errors import ConfigError, NoMemoryError, UsageError
 from demur.llm._batches import pad_left
 from demur.llm._config import GenerationConfig
 from demur.llm._conversation import TokenIds
@@ -39,7 +39,12 @@ class Ending:
 
 
 def generate_ids(
-    module: Any, prompts: Sequence[TokenIds], config: GenerationConfig, ending: Ending, **options: Any
+    module: Any,
+    prompts: Sequence[TokenIds],
+    config: GenerationConfig,
+    ending: Ending,
+    numbers: Sequence[int] | None = None,
+    progress: Progress | None = None,
 ) -> list[tuple[list[int], bool]]:
     """New tokens of each prompt, without the one that ends the turn, and whether the turn was ended.
 
@@ -53,8 +58,10 @@ def generate_ids(
         How tokens are chosen.
     ending
         Tokens that end a turn.
-    **options
-        ``numbers``, those of the rows (by default their places), and ``progress``.
+    numbers
+        What a row's drawn tokens depend on beside the seed; by default its place.
+    progress
+        Called with the number of rows done and of all.
 
     Raises
     ------
@@ -62,9 +69,12 @@ def generate_ids(
         A prompt is too long for the model.
     NoMemoryError
         Not even one row fits the memory.
+    UsageError
+        There are not as many numbers as prompts.
     """
-    numbers = options.get("numbers") or list(range(len(prompts)))
-    progress: Progress | None = options.get("progress")
+    numbers = range(len(prompts)) if numbers is None else numbers
+    if len(numbers) != len(prompts):
+        raise UsageError(f"{len(numbers)} row numbers are given for {len(prompts)} prompts; give one each")
     _check_lengths(module, prompts, config)
     # The longest first: a batch that does not fit is met at once.
     order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
@@ -75,7 +85,7 @@ def generate_ids(
             batch, rest = order[:size], order[size:]
             try:
                 with full_memory_as_error(f"writing {len(batch)} answers at a time", _REMEDY):
-                    drawn = draw_numbers(config, [numbers[row] for row in batch])
+                    drawn = draw_numbers(config, [int(numbers[row]) for row in batch])
                     written = _write(module, [prompts[row] for row in batch], drawn, config, ending)
             except NoMemoryError:
                 if len(batch) == 1:

@@ -194,9 +194,7 @@ class Target:
         """
         prompts = [self.prompt_ids(one) for one in conversations]
         ending = Ending(self.chat.stop_ids, self.pad_id)
-        found = generate_ids(
-            self.module, prompts, config or GenerationConfig(), ending, numbers=numbers, progress=progress
-        )
+        found = generate_ids(self.module, prompts, config or GenerationConfig(), ending, numbers, progress)
         return [
             Reply(self.chat.decode(ids, one.prefill), tuple(ids), is_finished)
             for one, (ids, is_finished) in zip(conversations, found, strict=True)

@@ -100,6 +100,12 @@ def test_a_prefill_ends_the_prompt_and_begins_an_open_turn(chat):
     assert said(chat, chat.encode(begun)) == ["here is"]
 
 
+def test_turns_before_a_prefill_are_marked_too(chat):
+    begun = Conversation((*TALK.messages[:3],), "here is")
+    assert said(chat, chat.encode(begun)) == ["here is tea<|im_end|>", "here is"]
+    np.testing.assert_array_equal(chat.encode(begun).ids, chat.prompt_ids(begun))
+
+
 def test_the_system_message_is_put_first_where_there_is_none(make_tokenizer):
     chat = Chat(make_tokenizer(), CHATML, system="be kind")
     assert chat.render(TALK).startswith("<|im_start|>system\nbe kind<|im_end|>")

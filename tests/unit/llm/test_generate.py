@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from demur.errors import ConfigError, NoMemoryError
+from demur.errors import ConfigError, NoMemoryError, UsageError
 from demur.llm import Conversation, GenerationConfig
 from demur.llm import _generate as module
 
@@ -80,6 +80,11 @@ def test_progress_counts_rows(talking, conversations):
         conversations, GREEDY.model_copy(update={"batch_size": 4}), progress=lambda *at: seen.append(at)
     )
     assert seen == [(4, 6), (6, 6)]
+
+
+def test_each_row_needs_its_number(talking, conversations):
+    with pytest.raises(UsageError, match="2 row numbers are given for 6 prompts; give one each"):
+        talking.generate(conversations, DRAWN, numbers=[0, 1])
 
 
 def test_nothing_asked_is_nothing_answered(talking):
