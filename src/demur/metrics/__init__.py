@@ -1,14 +1,20 @@
-"""Classification figures, the security score, calibration, intervals, and scikit-learn scorers."""
+"""Figures of classification and calibration, their intervals, and how refusals survive tampering."""
 
 from typing import TYPE_CHECKING
 
 from demur._lazy import attach
 
 if TYPE_CHECKING:
+    from demur.metrics._area import carry_forward as carry_forward
+    from demur.metrics._area import curve_area as curve_area
     from demur.metrics._bootstrap import Bootstrap as Bootstrap
     from demur.metrics._bootstrap import bootstrap as bootstrap
     from demur.metrics._bootstrap import percentile_interval as percentile_interval
     from demur.metrics._bootstrap import wilson_interval as wilson_interval
+    from demur.metrics._breaks import FirstBreaks as FirstBreaks
+    from demur.metrics._breaks import first_breaks as first_breaks
+    from demur.metrics._c50 import C50 as C50
+    from demur.metrics._c50 import c50 as c50
     from demur.metrics._calibration import PROBABILITY_FLOOR as PROBABILITY_FLOOR
     from demur.metrics._calibration import ReliabilityCurve as ReliabilityCurve
     from demur.metrics._calibration import brier_score as brier_score
@@ -16,58 +22,110 @@ if TYPE_CHECKING:
     from demur.metrics._calibration import log_losses as log_losses
     from demur.metrics._calibration import reliability_curve as reliability_curve
     from demur.metrics._classification import confusion_matrix as confusion_matrix
+    from demur.metrics._curves import DifferenceCurve as DifferenceCurve
+    from demur.metrics._curves import PairedDifference as PairedDifference
+    from demur.metrics._curves import RateCurve as RateCurve
+    from demur.metrics._curves import paired_difference as paired_difference
+    from demur.metrics._curves import two_level_bootstrap as two_level_bootstrap
+    from demur.metrics._distance import DistanceSlice as DistanceSlice
+    from demur.metrics._distance import RepresentationDistance as RepresentationDistance
+    from demur.metrics._distance import cosine_distances as cosine_distances
+    from demur.metrics._distance import representation_distance as representation_distance
     from demur.metrics._evaluate import Comparison as Comparison
     from demur.metrics._evaluate import Estimate as Estimate
     from demur.metrics._evaluate import Evaluation as Evaluation
     from demur.metrics._evaluate import compare as compare
     from demur.metrics._evaluate import evaluate as evaluate
+    from demur.metrics._judge import JudgeCalibration as JudgeCalibration
+    from demur.metrics._judge import corrected_rate as corrected_rate
+    from demur.metrics._judge import rogan_gladen as rogan_gladen
     from demur.metrics._measure import LOWER_IS_BETTER as LOWER_IS_BETTER
     from demur.metrics._measure import Measurement as Measurement
     from demur.metrics._measure import metric_names as metric_names
+    from demur.metrics._outcomes import OUTCOMES as OUTCOMES
+    from demur.metrics._outcomes import OutcomeRates as OutcomeRates
+    from demur.metrics._outcomes import Robustness as Robustness
+    from demur.metrics._outcomes import outcome_rates as outcome_rates
+    from demur.metrics._outcomes import outcome_values as outcome_values
+    from demur.metrics._outcomes import robustness as robustness
     from demur.metrics._ranking import Ranking as Ranking
     from demur.metrics._ranking import average_precision as average_precision
     from demur.metrics._ranking import recall_at_fpr as recall_at_fpr
     from demur.metrics._ranking import roc_auc as roc_auc
     from demur.metrics._ratio import estimate_ratio as estimate_ratio
+    from demur.metrics._scaling import ScalingFit as ScalingFit
+    from demur.metrics._scaling import ScalingPoint as ScalingPoint
+    from demur.metrics._scaling import scaling_fit as scaling_fit
     from demur.metrics._scorers import Scorer as Scorer
     from demur.metrics._scorers import make_scorer as make_scorer
     from demur.metrics._scorers import scorers as scorers
     from demur.metrics._security import ScoreResult as ScoreResult
     from demur.metrics._security import security_score as security_score
     from demur.metrics._security import security_scores as security_scores
+    from demur.metrics._survival import SurvivalCurve as SurvivalCurve
+    from demur.metrics._survival import survival as survival
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Bootstrap": "_bootstrap",
+        "C50": "_c50",
         "Comparison": "_evaluate",
+        "DifferenceCurve": "_curves",
+        "DistanceSlice": "_distance",
         "Estimate": "_evaluate",
         "Evaluation": "_evaluate",
+        "FirstBreaks": "_breaks",
+        "JudgeCalibration": "_judge",
         "LOWER_IS_BETTER": "_measure",
         "Measurement": "_measure",
+        "OUTCOMES": "_outcomes",
+        "OutcomeRates": "_outcomes",
         "PROBABILITY_FLOOR": "_calibration",
+        "PairedDifference": "_curves",
         "Ranking": "_ranking",
+        "RateCurve": "_curves",
         "ReliabilityCurve": "_calibration",
+        "RepresentationDistance": "_distance",
+        "Robustness": "_outcomes",
+        "ScalingFit": "_scaling",
+        "ScalingPoint": "_scaling",
         "ScoreResult": "_security",
         "Scorer": "_scorers",
+        "SurvivalCurve": "_survival",
         "average_precision": "_ranking",
         "bootstrap": "_bootstrap",
         "brier_score": "_calibration",
+        "c50": "_c50",
+        "carry_forward": "_area",
         "compare": "_evaluate",
         "confusion_matrix": "_classification",
+        "corrected_rate": "_judge",
+        "cosine_distances": "_distance",
+        "curve_area": "_area",
         "estimate_ratio": "_ratio",
         "evaluate": "_evaluate",
         "expected_calibration_error": "_calibration",
+        "first_breaks": "_breaks",
         "log_losses": "_calibration",
         "make_scorer": "_scorers",
         "metric_names": "_measure",
+        "outcome_rates": "_outcomes",
+        "outcome_values": "_outcomes",
+        "paired_difference": "_curves",
         "percentile_interval": "_bootstrap",
         "recall_at_fpr": "_ranking",
         "reliability_curve": "_calibration",
+        "representation_distance": "_distance",
+        "robustness": "_outcomes",
         "roc_auc": "_ranking",
+        "rogan_gladen": "_judge",
+        "scaling_fit": "_scaling",
         "scorers": "_scorers",
         "security_score": "_security",
         "security_scores": "_security",
+        "survival": "_survival",
+        "two_level_bootstrap": "_curves",
         "wilson_interval": "_bootstrap",
     },
 )
