@@ -6,14 +6,11 @@ pictures from ``figures``. The page holds no text of any record, only ids.
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from demur.errors import require
 from demur.paths import write_text
 from demur.report import _readiness as readiness
 from demur.report import _sections as sections
@@ -22,13 +19,12 @@ from demur.report import _story as story
 from demur.report import _training as training
 from demur.report import _words as words
 from demur.report._compare import METRICS, Difference, differences, worst_mistakes
+from demur.report._page import inline_picture, page_environment
 from demur.report._run import RunView
 from demur.report._views import TaskView
 from demur.report.figures import Picture, draw_figures, read_pictures
 
 _TEMPLATE = "report.html.j2"
-_SCALE = 0.738
-"""Pixels of the page for one of a picture: the widest then fill the column, and all letters are of one size."""
 
 
 def write_report(run_folder: Path | str, pictures: Sequence[Picture] | None = None) -> Path:
@@ -55,30 +51,12 @@ def write_report(run_folder: Path | str, pictures: Sequence[Picture] | None = No
     StorageError
         The disk is full or not writable.
     """
-    jinja2 = require("jinja2", extra="report")
+    environment = page_environment()
     run = RunView(run_folder)
     assert run.results  # read first, so that a folder without results is refused before anything is drawn
     if pictures is None:
         found = read_pictures(run.folder)
         pictures = draw_figures(run.folder) if found is None else found
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("demur.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": words.number,
-        "signed": words.signed,
-        "interval": words.interval,
-        "chance": words.chance,
-        "count": words.count,
-        "duration": words.duration,
-        "metric_name": words.metric_name,
-        "protocol_name": words.protocol_name,
-        "breakable": _breakable,
-    }
     path = run.folder / "report.html"
     write_text(path, environment.get_template(_TEMPLATE).render(**_context(run, pictures)))
     return path
@@ -134,7 +112,7 @@ def _task(run: RunView, task: TaskView, pictures: Sequence[Picture]) -> dict[str
         "costs": sections.cost_rows(task),
         "classes": sections.class_table(task),
         "differences": _named_rivals(task, found),
-        "pictures": [_picture(picture) for picture in pictures if picture.path.is_file()],
+        "pictures": [inline_picture(picture) for picture in pictures if picture.path.is_file()],
         "mistakes": worst_mistakes(task, rows) if usable and rows is not None else None,
         "wrong": int((rows.called != rows.y).sum()) if usable and rows is not None else None,
         "judged": len(rows) if usable and rows is not None else None,
@@ -171,19 +149,6 @@ def _named_rivals(task: TaskView, found: Sequence[Difference]) -> list[tuple[Dif
     return [tuple(rows[key]) for key in ordered if len(rows[key]) == len(METRICS)]
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
-    data = picture.path.read_bytes()
-    width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))  # PNG's IHDR chunk
-    return {
-        "title": picture.title,
-        "caption": picture.caption,
-        "alt": picture.alt,
-        "width": round(width * _SCALE),
-        "height": round(height * _SCALE),
-        "source": f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}",
-    }
-
-
 def _method(run: RunView) -> dict[str, Any]:
     about = run.run or {}
     versions = about.get("versions") or run.results.get("versions") or {}
@@ -207,13 +172,6 @@ def _hashes(run: RunView) -> list[tuple[str, str]]:
             if data.get(key):
                 found.append((f"{task.name}: {name}", str(data[key])))
     return found or _pairs((run.run or {}).get("data_hashes"))
-
-
-def _breakable(name: str) -> Any:
-    """A name, escaped, that may be broken across lines after ``_``, ``-``, ``.`` and ``/``."""
-    markup = require("markupsafe", extra="report")
-    parts = re.split(r"(?<=[_\-./])(?=.)", name)
-    return markup.Markup("<wbr>").join(parts)
 
 
 def _raw_pairs(value: Any) -> list[tuple[str, Any]]:
