@@ -23,8 +23,17 @@ class Meter:
     """
 
     def __init__(self, module: Any, spent: Cost | None = None) -> None:
-        spent = spent or Cost()
         self.parameters = count_parameters(module)
+        self.take_up(spent or Cost())
+
+    def take_up(self, spent: Cost) -> None:
+        """Count on from a cost, from now.
+
+        Parameters
+        ----------
+        spent
+            Of an attack that goes on.
+        """
         self.flops, self.tokens = spent.flops, spent.tokens
         self._start, self._paused = time.perf_counter() - spent.seconds, 0.0
         self._is_paused = False

@@ -92,6 +92,8 @@ class Setting:
     seed: int = 0
     folder: Path | None = None
     """Where it keeps checkpoints and adapters, to go on from after a kill; None keeps nothing."""
+    prompts: tuple[Conversation, ...] = ()
+    """What the target is judged on, for attacks that search for each prompt alone; no data to learn from."""
     base: Target | None = None
     """The undefended model, for controls that go back to it; None where there is none."""
     generation: GenerationConfig = field(default_factory=GenerationConfig)
@@ -117,8 +119,8 @@ class Attack(ABC, Generic[C]):
     """One sentence for a reader of policy: what the attacker does."""
     config_type: ClassVar[type[Settings]]
     extent: ClassVar[frozenset[str]] = frozenset()
-    """Settings that say how far it goes and have no say in what a stage is, such as ``steps``: with others of these,
-    its folder and what was measured stay of use."""
+    """Settings that say how far it goes and have no say in what a stage is, such as ``steps``: with others of
+    these, its folder and what was measured stay of use."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Fields of :class:`Material` it cannot do without."""
 

@@ -77,7 +77,7 @@ def sweep_layers(target: Target, material: Material, config: AblationConfig, see
     """
     fit, judge = _halve(material, config.prompts, seed)
     layers = candidate_layers(config, target.depth)
-    directions = refusal_directions(target, *fit, layers)
+    directions = refusal_directions(target, fit[0], fit[1], layers)
     meter.add(sum(len(target.prompt_ids(one)) for kind in fit for one in kind))
     tokens_judged = sum(len(target.prompt_ids(one)) for kind in judge for one in kind)
 
