@@ -92,8 +92,6 @@ class Setting:
     seed: int = 0
     folder: Path | None = None
     """Where it keeps checkpoints and adapters, to go on from after a kill; None keeps nothing."""
-    prompts: tuple[Conversation, ...] = ()
-    """What the target is judged on, for attacks that search for each prompt alone; no data to learn from."""
     base: Target | None = None
     """The undefended model, for controls that go back to it; None where there is none."""
     generation: GenerationConfig = field(default_factory=GenerationConfig)
@@ -101,6 +99,8 @@ class Setting:
     done: frozenset[tuple[int, str]] = frozenset()
     """Steps and labels of stages that were measured before. They are yielded all the same, but need not be put in
     force: whoever measures passes over them."""
+    prompts: tuple[Conversation, ...] = ()
+    """What the target is judged on, for attacks that search for each prompt alone; no data to learn from."""
 
 
 class Attack(ABC, Generic[C]):
