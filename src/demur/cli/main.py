@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demur.cli import compare, config, data, models, run, score
+from demur.cli import compare, config, data, harden, models, run, score
 from demur.cli._options import fill_folds
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
+app.command("harden")(harden.harden)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from demur.training._balance import WeightChange as WeightChange
     from demur.training._balance import WeightController as WeightController
     from demur.training._balance import balanced_weights as balanced_weights
+    from demur.training._checkpoint import load_weights as load_weights
+    from demur.training._checkpoint import prepare_folder as prepare_folder
+    from demur.training._checkpoint import save_weights as save_weights
     from demur.training._config import BalanceConfig as BalanceConfig
     from demur.training._config import TrainConfig as TrainConfig
     from demur.training._data import PadCollator as PadCollator
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from demur.training._memory import ModelShape as ModelShape
     from demur.training._memory import ParameterCounts as ParameterCounts
     from demur.training._memory import check_memory as check_memory
+    from demur.training._memory import count_parameters as count_parameters
     from demur.training._memory import estimate_memory as estimate_memory
+    from demur.training._memory import measure_activations as measure_activations
     from demur.training._memory import read_shape as read_shape
     from demur.training._runtime import full_disk_as_os_error as full_disk_as_os_error
     from demur.training._runtime import pick_device as pick_device
@@ -72,16 +77,21 @@ __getattr__, __dir__, __all__ = attach(
         "WeightedCrossEntropy": "_losses",
         "balanced_weights": "_balance",
         "check_memory": "_memory",
+        "count_parameters": "_memory",
         "estimate_memory": "_memory",
         "full_disk_as_os_error": "_runtime",
+        "load_weights": "_checkpoint",
         "make_loss": "_losses",
         "make_multi_loss": "_losses",
+        "measure_activations": "_memory",
         "multi_task_score": "_scores",
         "pad_rows": "_data",
         "pick_device": "_runtime",
         "plan_batches": "_data",
+        "prepare_folder": "_checkpoint",
         "quiet_transformers": "_runtime",
         "read_shape": "_memory",
+        "save_weights": "_checkpoint",
         "seeded": "_runtime",
         "train_classifier": "_trainer",
         "validation_score": "_scores",
