@@ -97,6 +97,7 @@ def measure(target: Any, options: argparse.Namespace) -> dict[str, Any]:
         "ratio": round(min(walls["one by one"]) / min(walls["batched"]), 2),
         "ratio_cpu_time": round(min(cpus["one by one"]) / min(cpus["batched"]), 2),
         "ratio_to_transformers": round(min(walls["one by one, transformers"]) / min(walls["batched"]), 2),
+        "ratio_to_transformers_cpu_time": round(min(cpus["one by one, transformers"]) / min(cpus["batched"]), 2),
         "ratios_of_turns": [
             round(one / many, 2) for one, many in zip(walls["one by one"], walls["batched"], strict=True)
         ],
