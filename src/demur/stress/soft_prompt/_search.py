@@ -113,7 +113,7 @@ class SoftSearch:
                 # It was read from a file: the gradients there are found again, at no cost to the attack.
                 self._gradients = self._look(state.vectors, Meter(self.target.module))[1]
             size = np.float32(self.config.step_size * self.deviation)
-            state.vectors = state.vectors - size * np.sign(self._gradients)
+            state.vectors = (state.vectors - size * np.sign(self._gradients)).astype(np.float32)
         losses, self._gradients = self._look(state.vectors, self.meter)
         is_better = losses < state.best_loss
         state.best[is_better] = state.vectors[is_better]
