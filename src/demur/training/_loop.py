@@ -296,7 +296,7 @@ def _arguments(plan: LoopPlan, folder: Path, validated: bool) -> TrainingArgumen
         warmup_steps=config.warmup_share,
         max_grad_norm=config.max_gradient,
         lr_scheduler_type=_SCHEDULERS[config.scheduler],
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=pick_device(config.device).type == "cpu",
