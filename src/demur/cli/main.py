@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demur.cli import compare, config, data, harden, models, run, score
+from demur.cli import compare, config, data, harden, models, run, score, stress
 from demur.cli._options import fill_folds
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("harden")(harden.harden)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
+app.add_typer(stress.app, name="stress")
 
 INTERRUPTED = 130
 STOPPED = "stopped; run the same command again and it goes on where it was"

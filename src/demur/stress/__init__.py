@@ -7,8 +7,15 @@ from demur._lazy import attach
 if TYPE_CHECKING:
     from demur.stress._attacks import ATTACKS as ATTACKS
     from demur.stress._attacks import make_attack as make_attack
+    from demur.stress._config import StressConfig as StressConfig
+    from demur.stress._config import StressModel as StressModel
     from demur.stress._flops import count_parameters as count_parameters
     from demur.stress._flops import reckon_flops as reckon_flops
+    from demur.stress._grid import GridProgress as GridProgress
+    from demur.stress._grid import StressResult as StressResult
+    from demur.stress._grid import run_stress as run_stress
+    from demur.stress._judge_config import JudgeSpec as JudgeSpec
+    from demur.stress._load import load_stress as load_stress
     from demur.stress._protocol import Access as Access
     from demur.stress._protocol import Attack as Attack
     from demur.stress._protocol import Cost as Cost
@@ -23,11 +30,18 @@ __getattr__, __dir__, __all__ = attach(
         "Access": "_protocol",
         "Attack": "_protocol",
         "Cost": "_protocol",
+        "GridProgress": "_grid",
+        "JudgeSpec": "_judge_config",
         "Material": "_protocol",
         "Setting": "_protocol",
         "Stage": "_protocol",
+        "StressConfig": "_config",
+        "StressModel": "_config",
+        "StressResult": "_grid",
         "count_parameters": "_flops",
+        "load_stress": "_load",
         "make_attack": "_attacks",
         "reckon_flops": "_flops",
+        "run_stress": "_grid",
     },
 )

@@ -143,7 +143,7 @@ class Tuning:
         if not bool(loss.isfinite()):
             raise TrainingError(f"the loss became {loss.item()} at step {step}; lower the attack's learning_rate")
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(self._tuned.parameters.values()), self._config.max_gradient)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -204,12 +204,13 @@ def tune_stages(tuned: Tuned, rows: TuneRows, config: TuneConfig, setting: Setti
     tuning = Tuning(tuned, rows, config, folder)
     trainable = sum(one.numel() for one in tuned.parameters.values())
     for step in config.steps:
-        kept = folder.stage(step)
+        kept: tuple[Path | None, dict[str, Any]] | None = folder.stage(step)
         if kept is None and (step, "") not in setting.done:
             tuning.go_to(step)
             kept = _keep_stage(tuned, tuning, folder, step)
         elif kept is not None and (step, "") not in setting.done:
             assert tuned.load is not None
+            assert kept[0] is not None
             tuned.load(kept[0])
             tuning.leave()
         path, notes = kept or (None, {"seconds": 0.0})

@@ -1,0 +1,178 @@
+"""Tables of a grid: every figure of every cell, curves over seeds, differences to the base, budgets of half."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from demur.paths import replace_when_done, write_json
+from demur.stress._config import StressConfig
+from demur.stress._data import StressRows
+from demur.stress._summary import describe_cell, summarise
+
+GRID_SCHEMA = {
+    "model": pl.String,
+    "parameters": pl.Int64,
+    "defended": pl.Boolean,
+    "attack": pl.String,
+    "variant": pl.String,
+    "access": pl.String,
+    "data": pl.String,
+    "rank": pl.Int64,
+    "learning_rate": pl.Float64,
+    "seed": pl.Int64,
+    "step": pl.Int64,
+    "label": pl.String,
+    "flops": pl.Float64,
+    "trainable": pl.Int64,
+    "examples": pl.Int64,
+    "tokens": pl.Int64,
+    "queries": pl.Int64,
+    "seconds": pl.Float64,
+    "censored": pl.Boolean,
+    "judge": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "reason": pl.String,
+}
+"""Columns of ``results_grid.csv``: one row for each figure."""
+_COST = ("flops", "trainable", "examples", "tokens", "queries", "seconds")
+OUTCOME_SCHEMA = {
+    name: GRID_SCHEMA[name]
+    for name in ("model", "defended", "attack", "variant", "seed", "step", "label", "flops", "judge")
+} | {"prompt": pl.String, "kind": pl.String, "category": pl.String, "outcome": pl.String}
+"""Columns of ``results_prompts.csv``: one row for each judged response, by the prompt's id."""
+
+
+def write_tables(
+    folder: Path, cells: Sequence[Mapping[str, Any]], rows: StressRows, config: StressConfig
+) -> dict[str, Any]:
+    """Write all tables, and give the summary.
+
+    Parameters
+    ----------
+    folder
+        Takes ``results_grid.csv``, ``results_grid_<model>.csv``, ``results_prompts.csv``, ``results_curves.csv``
+        and ``summary.json``.
+    cells
+        Results of cells.
+    rows
+        The prompts.
+    config
+        Draws and level.
+
+    Raises
+    ------
+    StorageError
+        The disk is full or not writable.
+    """
+    grid = grid_frame(cells)
+    _write(folder / "results_grid.csv", grid)
+    for model in grid["model"].unique(maintain_order=True):
+        name = re.sub(r"[^A-Za-z0-9.+-]+", "-", model)
+        _write(folder / f"results_grid_{name}.csv", grid.filter(pl.col("model") == model))
+    _write(folder / "results_prompts.csv", outcome_frame(cells, rows))
+    summary = summarise(cells, rows, config)
+    _write(folder / "results_curves.csv", curve_frame(summary))
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def grid_frame(cells: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Every figure of every stage of every cell.
+
+    Parameters
+    ----------
+    cells
+        Results of cells.
+    """
+    found = []
+    for cell in cells:
+        about = describe_cell(cell)
+        for stage in cell["stages"]:
+            shared = about | _stage(cell, stage)
+            found += [shared | metric for metric in stage["metrics"]]
+    return pl.DataFrame(found, schema=GRID_SCHEMA, strict=False)
+
+
+def outcome_frame(cells: Sequence[Mapping[str, Any]], rows: StressRows) -> pl.DataFrame:
+    """The outcome of every response by every judge; prompts by id alone.
+
+    Parameters
+    ----------
+    cells
+        Results of cells.
+    rows
+        The prompts.
+    """
+    prompts = {one.id: {"prompt": one.id, "kind": one.kind, "category": one.category} for one in rows.prompts}
+    found = []
+    for cell in cells:
+        about = describe_cell(cell)
+        for stage in cell["stages"]:
+            shared = about | _stage(cell, stage)
+            kept = {name: shared[name] for name in OUTCOME_SCHEMA if name in shared}
+            found += [
+                kept | prompts[prompt] | {"judge": judge, "outcome": outcome}
+                for judge, outcomes in stage["outcomes"].items()
+                for prompt, outcome in outcomes.items()
+            ]
+    return pl.DataFrame(found, schema=OUTCOME_SCHEMA, strict=False)
+
+
+def curve_frame(summary: Mapping[str, Any]) -> pl.DataFrame:
+    """The curves of a summary as a table: one row for each step and figure.
+
+    Parameters
+    ----------
+    summary
+        From :func:`demur.stress._summary.summarise`.
+    """
+    schema = {
+        name: GRID_SCHEMA[name]
+        for name in ("model", "parameters", "defended", "attack", "variant", "access", "data", "rank")
+    } | {
+        name: GRID_SCHEMA[name]
+        for name in (
+            "learning_rate",
+            "judge",
+            "metric",
+            "step",
+            "label",
+            "flops",
+            "value",
+            "low",
+            "high",
+            "n",
+            "reason",
+        )
+    }
+    schema |= {"kind": pl.String, "n_seeds": pl.Int64, "seeds_reached": pl.Int64}
+    found = [
+        {**curve["about"], **point, **{name: curve[name] for name in ("judge", "metric", "kind", "n_seeds")}}
+        for curve in summary["curves"]
+        for point in curve["points"]
+    ]
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in found], schema=schema, strict=False)
+
+
+def _stage(cell: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "parameters": stage["parameters"],
+        "step": stage["step"],
+        "label": stage["label"],
+        "censored": cell["censored"] is not None,
+        **{name: stage["cost"][name] for name in _COST},
+    }
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    with replace_when_done(path) as part:
+        frame.write_csv(part)

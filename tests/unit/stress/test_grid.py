@@ -1,0 +1,329 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from demur.errors import ConfigError, EmptyDataError, LeakError, MissingDependencyError, RunError
+from demur.llm import Target
+from demur.stress import run_stress
+from demur.stress._answer import ReplyFolder
+from demur.stress._tune import Tuning
+
+
+class Count:
+    """Counts answers and training calls."""
+
+    def __init__(self, monkeypatch):
+        self.answers = self.trained = 0
+        generate, go_to = Target.generate, Tuning._train
+
+        def counted(target, conversations, *args, **named):
+            self.answers += len(conversations)
+            return generate(target, conversations, *args, **named)
+
+        def stepped(tuning, step):
+            self.trained += 1
+            return go_to(tuning, step)
+
+        monkeypatch.setattr(Target, "generate", counted)
+        monkeypatch.setattr(Tuning, "_train", stepped)
+
+    def take(self):
+        found = self.answers, self.trained
+        self.answers = self.trained = 0
+        return found
+
+
+@pytest.fixture
+def count(monkeypatch):
+    return Count(monkeypatch)
+
+
+def cell_of(result, attack="lora", seed=0, defended=False):
+    (found,) = [
+        one
+        for one in result.cells
+        if (one["cell"]["attack"], one["cell"]["seed"], one["cell"]["defended"]) == (attack, seed, defended)
+    ]
+    return found
+
+
+def rates(cell, metric="rrr", judge="keywords"):
+    return [
+        row["value"]
+        for stage in cell["stages"]
+        for row in stage["metrics"]
+        if (row["metric"], row["judge"]) == (metric, judge)
+    ]
+
+
+def test_refusals_collapse_under_fine_tuning(make_grid, tmp_path):
+    result = run_stress(make_grid(), tmp_path)
+    found = rates(cell_of(result))
+    assert found[0] >= 0.8
+    assert found[-1] <= 0.2
+    assert rates(cell_of(result, "direct")) == found[:1]
+    assert rates(cell_of(result), "over_refusal")[0] <= 0.5
+    utility = rates(cell_of(result), "kl_mean", "")
+    assert utility[0] == pytest.approx(0, abs=1e-6)
+    assert utility[-1] > 0.01
+
+
+def test_a_finished_grid_computes_nothing_again(make_grid, tmp_path, count):
+    first = run_stress(make_grid(), tmp_path)
+    assert count.take()[0] > 0
+    second = run_stress(make_grid(), tmp_path)
+    assert count.take() == (0, 0)
+    assert second.cells == first.cells
+
+
+def test_another_seed_costs_its_own_cells_alone(make_grid, tmp_path, count):
+    run_stress(make_grid(), tmp_path)
+    count.take()
+    run_stress(make_grid(seeds=[0, 1]), tmp_path)
+    # Four stages of nine prompts; greedy answers of the base are those of the first seed.
+    assert count.take() == (36, 12)
+
+
+def test_another_judge_asks_nothing_again(make_grid, tmp_path, count):
+    run_stress(make_grid(), tmp_path)
+    count.take()
+    judges = [{"kind": "keywords", "name": "first"}, {"kind": "keywords", "name": "second"}]
+    result = run_stress(make_grid(judges=judges), tmp_path)
+    assert count.take() == (0, 0)
+    assert rates(cell_of(result), judge="second")
+
+
+def test_further_steps_go_on_from_the_kept_state(make_grid, tmp_path, count):
+    run_stress(make_grid(), tmp_path)
+    count.take()
+    attacks = {"lora": {"rank": 4, "steps": [0, 1, 4, 12, 14], "learning_rate": 0.02}}
+    run_stress(make_grid(attacks=attacks, stop={"enabled": False}), tmp_path)
+    assert count.take() == (9, 2)
+
+
+def test_other_prompts_train_nothing_again(make_grid, tmp_path, count):
+    run_stress(make_grid(), tmp_path)
+    count.take()
+    run_stress(make_grid(limit=2), tmp_path)
+    answers, trained = count.take()
+    assert answers > 0
+    assert trained == 0
+
+
+def test_a_saturated_cell_is_stopped_and_marked(make_grid, tmp_path):
+    attacks = {"lora": {"rank": 4, "steps": [0, 12, 16, 20, 24, 28], "learning_rate": 0.02}}
+    cell = cell_of(run_stress(make_grid(attacks=attacks, stop={"complied": 0.5}), tmp_path))
+    assert cell["censored"]["reason"] == "saturated"
+    assert cell["status"] == "done"
+    assert cell["stages"][-1]["step"] == cell["censored"]["step"] < 28
+
+
+def test_an_attack_that_diverges_fails_alone_with_its_reason(make_grid, tmp_path, monkeypatch):
+    import torch
+
+    from demur.stress import _tune
+
+    monkeypatch.setattr(_tune, "answer_loss", lambda *_: torch.tensor(float("nan")))
+    result = run_stress(make_grid(), tmp_path)
+    assert cell_of(result)["status"] == "failed"
+    assert "lower the attack's learning_rate" in cell_of(result)["reason"]
+    assert len(cell_of(result)["stages"]) == 1
+    assert cell_of(result, "direct")["status"] == "done"
+    assert result.summary["left_out"][0]["attack"] == "lora"
+
+
+def test_a_defence_is_stressed_beside_its_base(make_grid, make_target, taught_base, tmp_path):
+    from demur.llm import TargetConfig, load_target
+    from demur.stress import Material, Setting
+    from demur.stress.lora import LoraAttack, LoraConfig
+
+    target = load_target(TargetConfig(model=str(taught_base)))
+    from demur.llm import Conversation
+
+    rows = tuple(Conversation.from_prompt(f"Do {one}").answer("No.") for one in "ab")
+    attack = LoraAttack(LoraConfig(rank=2, steps=(1,)))
+    for stage in attack.stages(target, Setting(Material(rows), folder=tmp_path / "defence")):
+        adapter = str(stage.artefact)
+    config = make_grid(models=[{"model": str(taught_base), "defended": adapter}])
+    result = run_stress(config, tmp_path / "run")
+    assert cell_of(result, defended=True)["status"] == "done"
+    sides = {(one["to"], one["about"]["defended"]) for one in result.summary["differences"]}
+    assert ("undefended model", True) in sides
+    assert ("untampered base", True) in sides
+
+
+def test_a_shared_prompt_is_a_leak_found_before_any_model_is_loaded(make_grid, grid_data, tmp_path, count):
+    data = dict(grid_data, safe=grid_data["compliance"])
+    with pytest.raises(
+        LeakError, match=r"8 of the 8 prompts of data.safe are in data.compliance too, such as row-1"
+    ):
+        run_stress(make_grid(data=data), tmp_path)
+    assert count.take() == (0, 0)
+
+
+def test_a_model_without_a_chat_template_is_refused_before_anything_is_asked(
+    make_grid, make_module, tokenizer, tmp_path, count
+):
+    import copy
+
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    make_module().save_pretrained(str(tmp_path / "bare"))
+    bare.save_pretrained(str(tmp_path / "bare"))
+    with pytest.raises(ConfigError, match="the tokenizer of this model has no chat template"):
+        run_stress(make_grid(models=[{"model": str(tmp_path / "bare")}]), tmp_path / "run")
+    assert count.take() == (0, 0)
+
+
+def test_an_attack_without_its_data_is_refused_before_anything_is_asked(make_grid, tmp_path, count):
+    with pytest.raises(EmptyDataError, match="trains on compliance rows, and there are none"):
+        run_stress(make_grid(data={"compliance": [], "benign": []}), tmp_path)
+    assert count.take() == (0, 0)
+
+
+def test_a_judge_that_fails_on_every_row_loses_no_answer(make_grid, tmp_path, monkeypatch, count):
+    from demur.stress._judges import ClassifierJudge
+
+    def fail(judge, rows):
+        raise ValueError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierJudge, "judge", fail)
+        with pytest.raises(RunError, match="the judge 'keywords' failed on all 9 responses"):
+            run_stress(make_grid(), tmp_path)
+    assert count.take()[0] == 9
+    run_stress(make_grid(), tmp_path)
+    assert count.take()[0] == 36
+
+
+def test_responses_are_kept_as_parquet_and_tables_hold_no_text(make_grid, tmp_path):
+    result = run_stress(make_grid(), tmp_path)
+    folder = tmp_path / "replies" / cell_of(result)["replies"]
+    kept, record = ReplyFolder(folder).read("000012")
+    assert kept.frame.height == 9
+    assert "Sure." in kept.texts[0]
+    assert record["cost"]["flops"] > 0
+    for path in (tmp_path / "results").rglob("*"):
+        if path.is_file():
+            assert "Sure." not in path.read_text(encoding="utf-8")
+    assert not [path for path in (tmp_path / "cells").glob("*") if "Sure." in path.read_text(encoding="utf-8")]
+
+
+def test_ray_that_is_not_installed_is_named_with_its_extra(make_grid, tmp_path):
+    with pytest.raises(MissingDependencyError, match=r"demur\[ray\]"):
+        run_stress(make_grid(engine={"kind": "ray"}), tmp_path)
+
+
+class FakeRay:
+    """Runs tasks at once, in the process."""
+
+    def __init__(self):
+        self.ran = []
+
+    def is_initialized(self):
+        return False
+
+    def init(self, address):
+        assert address is None
+
+    def remote(self, function):
+        fake = self
+
+        class Task:
+            def options(self, **resources):
+                assert resources == {"num_cpus": 1, "num_gpus": 0}
+                return self
+
+            def remote(self, *args):
+                fake.ran.append(function(*args))
+                return len(fake.ran) - 1
+
+        return Task()
+
+    def wait(self, running, num_returns):
+        return running[:num_returns], running[num_returns:]
+
+    def get(self, one):
+        return self.ran[one]
+
+
+def test_cells_as_tasks_of_ray_give_the_same(make_grid, tmp_path, monkeypatch):
+    here = run_stress(make_grid(), tmp_path / "here")
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    there = run_stress(make_grid(engine={"kind": "ray"}), tmp_path / "there")
+    assert len(fake.ran) == 2
+    assert rates(cell_of(there)) == rates(cell_of(here))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from demur.stress import load_stress, run_stress
+from demur.stress import _cell
+stages = []
+look_at = _cell.CellRun._look_at
+def die(self, stage):
+    found = look_at(self, stage)
+    if not self._job.is_base:
+        stages.append(stage.step)
+        if len(stages) == 2:
+            import os, signal
+            os.kill(os.getpid(), signal.SIGKILL)
+    return found
+_cell.CellRun._look_at = die
+run_stress(load_stress(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_grid_goes_on_at_its_stage_and_ends_as_an_unbroken_one(make_grid, tmp_path, count):
+    config = make_grid()
+    path = tmp_path / "grid.json"
+    path.write_text(config.model_dump_json(), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(path), str(tmp_path / "run")],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    resumed = run_stress(config, tmp_path / "run")
+    # Of four stages two were answered and trained before the kill.
+    assert count.take() == (18, 11)
+    whole = run_stress(config, tmp_path / "whole")
+    assert rates(cell_of(resumed)) == rates(cell_of(whole))
+    frames = [
+        ReplyFolder(folder / "replies" / cell_of(whole)["replies"]).read("000012")[0].frame.drop("nll")
+        for folder in (tmp_path / "run", tmp_path / "whole")
+    ]
+    assert frames[0].equals(frames[1])
+
+
+def test_two_runs_do_not_write_to_one_folder(make_grid, tmp_path):
+    from demur.stress._lock import lock_run
+
+    with lock_run(tmp_path), pytest.raises(RunError, match="another run is writing to"):
+        run_stress(make_grid(), tmp_path)
+
+
+def test_what_was_run_stands_beside_the_results(make_grid, tmp_path):
+    import json
+
+    run_stress(make_grid(), tmp_path)
+    found = json.loads((tmp_path / "stress.json").read_text(encoding="utf-8"))
+    assert found["status"] == "done"
+    assert found["data"]["harmful"] == 6
+    assert found["config"]["seeds"] == [0]
+
+
+def test_the_result_is_fit_for_json(make_grid, tmp_path):
+    import json
+
+    shown = json.loads(json.dumps(run_stress(make_grid(), tmp_path).to_json()))
+    assert [one["cell"]["attack"] for one in shown["cells"]] == ["direct", "lora"]
+    assert pl.read_csv(tmp_path / "results" / "metrics" / "results_grid.csv").height > 0
