@@ -42,18 +42,16 @@ def make_rows(target: Any, count: int, seed: int, tokens: tuple[int, int] = (180
 
 
 def make_target(is_tiny: bool) -> Any:
-    from demur.llm import Target, TargetConfig, load_target
+    from demur.llm import Target, TargetConfig, load_target, resolve_causal
 
-    target = load_target(TargetConfig(device="cpu"))
     if not is_tiny:
-        return target
-    from transformers import LlamaConfig, LlamaForCausalLM
+        return load_target(TargetConfig(device="cpu"))
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(resolve_causal("embedded:smollm2"))
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 6}
-    return Target(
-        LlamaForCausalLM(LlamaConfig(vocab_size=target.module.config.vocab_size, **sizes)), target.tokenizer
-    )
+    return Target(LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)), tokenizer)
 
 
 def adapt(model: Any, blocks: int) -> Any:
@@ -74,7 +72,7 @@ def make_reference(options: argparse.Namespace, targets: tuple[int, ...], rows: 
     blocks = targets[-1] + 1
     model = adapt(cut_model(target.module, blocks), blocks)
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
     tensors = [[torch.from_numpy(row.ids).long() for row in part] for part in rows]
     starts = [int(row.assistant.argmax()) for row in rows[1]]

@@ -78,7 +78,12 @@ def _one_pair(module: BreakerModule, length: int) -> dict[str, torch.Tensor]:
 
 def recompute_activations(module: BreakerModule) -> None:
     """Compute activations twice from now on, instead of keeping them."""
-    module.model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+    base = module.model.get_base_model()
+    # The older name gives a warning where the newer one is there.
+    name = next(
+        one for one in ("activation_checkpointing_enable", "gradient_checkpointing_enable") if hasattr(base, one)
+    )
+    getattr(base, name)({"use_reentrant": False})
 
 
 def refuse_too_large(plan: MemoryPlan) -> None:

@@ -213,14 +213,20 @@ def test_a_batch_split_in_two_gives_the_same_gradient(make_module: Make, batch: 
 def test_recomputed_activations_give_the_same_gradient(make_module: Make, batch: dict[str, torch.Tensor]) -> None:
     from demur.harden._memory import recompute_activations
 
-    found = []
+    found, ran = [], []
     for is_recomputed in (False, True):
         module = make_module().train()
         if is_recomputed:
             recompute_activations(module)
             module.train()
+        for block in module.stack.blocks:
+            block.self_attn.register_forward_pre_hook(
+                lambda *_, is_recomputed=is_recomputed: ran.append(is_recomputed)
+            )
         module(**batch, weights=torch.ones(2))["loss"].backward()
         found.append({name: one.grad for name, one in module.named_parameters() if one.grad is not None})
+    # Two blocks, without and with adapters; and once more.
+    assert (ran.count(False), ran.count(True)) == (4, 6)
     assert found[0].keys() == found[1].keys()
     for name, grad in found[0].items():
         torch.testing.assert_close(found[1][name], grad)
