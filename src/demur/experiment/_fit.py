@@ -129,7 +129,7 @@ def resolve_spec(spec: ModelSpec) -> tuple[type[BaseClassifier[Any]], Any]:
 
 def fit_classifier(classifier: BaseClassifier[Any], job: FitJob, rows: Rows) -> BaseClassifier[Any]:
     """Fit on these of the job's training rows; a family that stops early gets a grouped part of them to watch."""
-    train, watched = _set_aside(job, rows) if classifier.wants_valid else (rows, None)
+    train, watched = _set_aside(job, rows) if classifier.watches_valid else (rows, None)
     records = job.data.records
     if classifier.wants_companions:
         held = np.setdiff1d(np.arange(len(records)), train)

@@ -259,6 +259,11 @@ class BaseClassifier(ABC, Generic[C]):
         return tuple(getattr(self.config, "fields", ()) or self.task.fields)
 
     @property
+    def watches_valid(self) -> bool:
+        """Whether a fit with these settings has a use for validation rows; else all rows are there to learn."""
+        return self.wants_valid
+
+    @property
     def is_seeded(self) -> bool:
         """False where a fit with these settings does not depend on the seed."""
         return True

@@ -13,7 +13,7 @@ from demur.data import Records
 from demur.errors import UsageError
 from demur.models._base import BaseClassifier
 from demur.models._several import softmax
-from demur.training import RowEncoder, TokenLimits, TokenRows, pad_rows, plan_batches
+from demur.training import RowEncoder, TokenLimits, TokenRows, TrainConfig, pad_rows, plan_batches
 
 
 class TorchConfig(TokenLimits):
@@ -23,6 +23,7 @@ class TorchConfig(TokenLimits):
         default=(), max_length=2, description="Texts to read; empty: those of the classifier's own task."
     )
     predict_rows: int = Field(default=32, ge=1, description="Most rows a forward pass in prediction.")
+    train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
 
     @property
     def limits(self) -> TokenLimits:
@@ -40,6 +41,11 @@ class TorchClassifier(BaseClassifier[T]):
         super().__init__(task, config, seed)
         self._module: Any = None
         self._rows: RowEncoder | None = None
+
+    @property
+    def watches_valid(self) -> bool:
+        """As the settings say."""
+        return self.config.train.watch
 
     @property
     def fields(self) -> tuple[str, ...]:

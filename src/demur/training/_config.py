@@ -64,6 +64,11 @@ class TrainConfig(Settings):
         le=100,
         description="Validations (and checkpoints) an epoch, evenly spread over its steps.",
     )
+    watch: bool = Field(
+        default=True,
+        description="Set an eighth of the training groups aside, stop by them, keep the checkpoint they favour; "
+        "false: learn from all rows for all epochs, for recipes that are fixed beforehand.",
+    )
     patience: int = Field(
         default=2, ge=1, description="Validations in a row without a better one after which training stops."
     )

@@ -14,6 +14,7 @@ from demur.experiment._fit import FitJob, fit_classifier, fit_job, gather_notes,
 from demur.experiment._prepare import TaskData
 from demur.models import BaseClassifier
 from demur.models.classical import ClassicalClassifier
+from demur.models.transformer import TransformerClassifier, TransformerConfig
 from demur.tasks import BUILT_IN
 from demur.training import Progress
 
@@ -87,6 +88,14 @@ def test_a_family_that_does_not_gets_every_training_row(small_records, job):
 
     one = job(small_records)
     train, valid = fit_classifier(Plain(REFUSAL), one, one.split.train).seen
+    assert (len(train), valid) == (50, None)
+
+
+def test_settings_can_do_without_watched_rows(small_records, job, monkeypatch):
+    one = job(small_records)
+    model = TransformerClassifier(REFUSAL, TransformerConfig(train={"watch": False}))
+    monkeypatch.setattr(model, "fit", lambda train, valid: (train, valid))
+    train, valid = fit_classifier(model, one, one.split.train)
     assert (len(train), valid) == (50, None)
 
 

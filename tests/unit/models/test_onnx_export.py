@@ -55,6 +55,7 @@ def same_graph(exported: tuple[TransformerClassifier, Path], monkeypatch: pytest
     ("architecture", "head"),
     [
         ("bert", "transformers"),
+        ("mpnet", "cls_mean"),
         pytest.param("roberta", "mean", marks=pytest.mark.slow),
         pytest.param("distilbert", "mean", marks=pytest.mark.slow),
         pytest.param("modernbert", "mean", marks=pytest.mark.slow),

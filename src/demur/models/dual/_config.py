@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from demur.models._encoder import DEFAULT_MODEL
 from demur.models._torch import TorchConfig
-from demur.training import TrainConfig
 
 
 class DualConfig(TorchConfig):
@@ -51,7 +50,6 @@ class DualConfig(TorchConfig):
         description="Share of another task's rows that early stopping watches, in whole groups, where it watches "
         "rows of the classifier's own task; 0 for none.",
     )
-    train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
 
     @model_validator(mode="after")
     def _name_once(self) -> Self:

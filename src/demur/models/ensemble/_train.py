@@ -124,10 +124,10 @@ class Trainer:
         if self.checkpoints is not None:
             member.checkpoint_folder = self.checkpoints / f"{name}-{number}"
         train, valid = rows
-        if member.wants_valid and valid is None:
+        if member.watches_valid and valid is None:
             train, valid = split_inner(train, self.task, self.seed)
         try:
-            member.fit(train, valid if member.wants_valid else None)
+            member.fit(train, valid if member.watches_valid else None)
         except MissingDependencyError:
             raise
         except DemurError as error:

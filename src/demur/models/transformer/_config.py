@@ -11,7 +11,6 @@ from demur.config import Settings
 from demur.errors import ConfigError, RegistryError
 from demur.models._encoder import DEFAULT_MODEL
 from demur.models._torch import TorchConfig
-from demur.training import TrainConfig
 
 
 class LoraSettings(Settings):
@@ -98,10 +97,10 @@ class TransformerConfig(TorchConfig):
         description="Embedded model, short name (roberta, deberta_v3, ...), local folder, GGUF file, or name on "
         "the hub.",
     )
-    head: Literal["mean", "cls", "last", "transformers"] = Field(
+    head: Literal["mean", "cls", "cls_mean", "last", "transformers"] = Field(
         default="mean",
-        description="A linear layer over the mean of the tokens, the first (cls) or the last; transformers: the "
-        "architecture's own head, so that plain transformers can load the whole saved folder.",
+        description="A linear layer over the mean of the tokens, the first (cls), both (cls_mean), or the last; "
+        "transformers: the architecture's own head, so that plain transformers can load the whole saved folder.",
     )
     tuning: Literal["full", "lora", "head"] = Field(
         default="full",
@@ -138,7 +137,6 @@ class TransformerConfig(TorchConfig):
         description="A saved model is whole, or holds what training changed and names its base with a hash; auto: "
         "changes for a language model tuned by lora or head, else whole.",
     )
-    train: TrainConfig = Field(default=TrainConfig(), description="The training loop.")
 
     @model_validator(mode="after")
     def _check_tuning(self) -> Self:

@@ -73,7 +73,7 @@ def _taught(
     if student.checkpoint_folder is not None:
         teacher.checkpoint_folder = student.checkpoint_folder / name
     teacher.companions = student.companions
-    return teacher.fit(train, valid if teacher.wants_valid else None)
+    return teacher.fit(train, valid if teacher.watches_valid else None)
 
 
 def _kept_in(student: TransformerClassifier, settings: DistillSettings, train: Records) -> tuple[Path | None, str]:

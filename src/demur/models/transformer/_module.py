@@ -40,7 +40,8 @@ class PooledClassifier(nn.Module):
     dropout
         Rate before the linear layer.
     pooling
-        ``mean`` over the tokens, the first token (``cls``), or the ``last``; padding never counts.
+        ``mean`` over the tokens, the first token (``cls``), both side by side (``cls_mean``), or the ``last``;
+        padding never counts.
     """
 
     def __init__(self, encoder: Any, classes: int, dropout: float, pooling: str = "mean") -> None:
@@ -48,7 +49,7 @@ class PooledClassifier(nn.Module):
         self.encoder = encoder
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(encoder.config.hidden_size, classes)
+        self.classifier = nn.Linear(encoder.config.hidden_size * (1 + (pooling == "cls_mean")), classes)
         nn.init.normal_(self.classifier.weight, std=0.02)
         nn.init.zeros_(self.classifier.bias)
 
@@ -72,11 +73,13 @@ class PooledClassifier(nn.Module):
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """One vector a row, ``(batch, hidden)``, of ``(batch, seq, hidden)`` padded on the right."""
+    """One vector a row, ``(batch, hidden)`` or twice as wide, of ``(batch, seq, hidden)`` padded on the right."""
     if pooling == "mean":
         return mean_pool(hidden, mask)
     if pooling == "cls":
         return hidden[:, 0]
+    if pooling == "cls_mean":
+        return torch.cat([hidden[:, 0], mean_pool(hidden, mask)], dim=1)
     last = (mask.sum(dim=1) - 1).clamp(min=0)  # (batch,)
     # gather, since indexing with a range of rows would fix their number in an export.
     return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2])).squeeze(1)

@@ -58,6 +58,16 @@ def test_every_architectures_own_head_gives_the_same_probabilities_after_loading
     np.testing.assert_allclose(loaded.predict_proba(rows(9)), classifier.predict_proba(rows(9)), atol=1e-6)
 
 
+def test_a_head_over_two_vectors_gives_the_same_probabilities_after_loading(
+    make_checkpoint: Make, tmp_path: Path
+) -> None:
+    classifier = fitted(make_checkpoint("mpnet"), head="cls_mean")
+    assert classifier.module.classifier.in_features == 2 * classifier.module.config.hidden_size
+    classifier.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict_proba(rows(9)), classifier.predict_proba(rows(9)), atol=1e-6)
+
+
 def test_training_learns_separable_rows(make_checkpoint: Make) -> None:
     classifier = fitted(make_checkpoint("bert"), train={"epochs": 12})
     predicted = classifier.predict(rows(12)).labels

@@ -103,7 +103,7 @@ def test_a_head_of_another_size_in_the_checkpoint_is_replaced(make_checkpoint: M
     assert smaller.classifier.out_features == 2
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "cls_mean", "last"])
 def test_pooling_never_sees_padding(pooling: str) -> None:
     import torch
 
@@ -114,6 +114,10 @@ def test_pooling_never_sees_padding(pooling: str) -> None:
     expected = {
         "mean": [hidden[0, :2].mean(dim=0), hidden[1].mean(dim=0)],
         "cls": [hidden[0, 0], hidden[1, 0]],
+        "cls_mean": [
+            torch.cat([hidden[0, 0], hidden[0, :2].mean(dim=0)]),
+            torch.cat([hidden[1, 0], hidden[1].mean(dim=0)]),
+        ],
         "last": [hidden[0, 1], hidden[1, 3]],
     }[pooling]
     assert torch.equal(pool(hidden, mask, pooling), torch.stack(expected))
