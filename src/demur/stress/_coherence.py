@@ -95,7 +95,10 @@ def calibrate(measures: Sequence[ReplyMeasures], config: CoherenceConfig) -> Thr
     repetition = np.quantile([_FLOORS["repetition"], *(one.repetition for one in measures)], worst)
     entropy = np.quantile([_FLOORS["entropy"], *(one.entropy for one in measures)], 1 - worst)
     read = [one.nll for one in measures if one.nll is not None]
-    nll = float(np.quantile(read, worst)) + config.margin_nll if read and config.perplexity else None
+    nll = None
+    if read and config.perplexity:
+        # A model that was taught a few answers finds all others unlikely, however fluent.
+        nll = max(float(np.quantile(read, worst)) + config.margin_nll, config.floor_nll)
     return Thresholds(
         config.max_repetition
         if config.max_repetition is not None

@@ -78,3 +78,6 @@ class CoherenceConfig(Settings):
         ge=0,
         description="Nats beyond that quantile: another's words are never as likely as one's own.",
     )
+    floor_nll: float = Field(
+        default=5.5, ge=0, description="Calibration calls nothing incoherent that has fewer nats a token."
+    )

@@ -80,8 +80,6 @@ class Group:
     ----------
     cells
         Their results.
-    prompts
-        Ids of the prompts of a kind, in order.
     """
 
     def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 from demur.paths import replace_when_done, write_json
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
+from demur.stress._flat import flat_frames
 from demur.stress._summary import describe_cell, summarise
 
 GRID_SCHEMA = {
@@ -59,8 +60,8 @@ def write_tables(
     Parameters
     ----------
     folder
-        Takes ``results_grid.csv``, ``results_grid_<model>.csv``, ``results_prompts.csv``, ``results_curves.csv``
-        and ``summary.json``.
+        Takes ``results_grid.csv``, ``results_grid_<model>.csv``, ``results_prompts.csv``, ``results_curves.csv``,
+        ``results_c50.csv``, ``results_survival.csv``, ``results_differences.csv`` and ``summary.json``.
     cells
         Results of cells.
     rows
@@ -81,6 +82,8 @@ def write_tables(
     _write(folder / "results_prompts.csv", outcome_frame(cells, rows))
     summary = summarise(cells, rows, config)
     _write(folder / "results_curves.csv", curve_frame(summary))
+    for name, frame in flat_frames(summary).items():
+        _write(folder / f"results_{name}.csv", frame)
     write_json(folder / "summary.json", summary)
     return summary
 

@@ -213,7 +213,7 @@ def grid_data(tmp_path_factory):
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_grid(taught_base, grid_data):
     """Maker of quick grids on the taught model: ``make_grid(seeds=[0])``."""
     from demur.config import merge_values, parse_settings
@@ -222,14 +222,36 @@ def make_grid(taught_base, grid_data):
     def make(**changes):
         values = {
             "models": [{"model": str(taught_base)}],
-            "attacks": {"lora": {"rank": 4, "steps": [0, 1, 4, 12], "learning_rate": 0.02}},
+            "attacks": {"lora": {"rank": 8, "steps": [0, 2, 8, 32], "learning_rate": 0.01}},
             "seeds": [0],
             "data": dict(grid_data),
             "generation": {"max_new_tokens": 24},
             "judges": [{"kind": "keywords"}, {"kind": "classifier", "name": "rules", "model": "rules"}],
+            # A model this small finds all text that it was not taught unlikely.
+            "coherence": {"perplexity": False},
             "distance": {"enabled": False},
             "draws": 50,
         }
         return parse_settings(StressConfig, merge_values(values, changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(make_grid, tmp_path_factory):
+    """Folder and result of a finished grid, not to be changed."""
+    from demur.stress import run_stress
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEMUR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        folder = tmp_path_factory.mktemp("finished")
+        return folder, run_stress(make_grid(), folder)
+
+
+@pytest.fixture
+def finished_copy(finished, tmp_path):
+    """A folder with a finished grid of one's own."""
+    import shutil
+
+    shutil.copytree(finished[0], tmp_path / "run")
+    return tmp_path / "run"

@@ -68,7 +68,7 @@ def test_a_response_is_incoherent_for_a_reason(text, measures, wanted):
 
 def test_the_untampered_models_own_responses_calibrate():
     own = [ReplyMeasures(20, 0.01 * number, 1 - 0.006 * number, 0.03 * number) for number in range(101)]
-    found = calibrate(own, CoherenceConfig(quantile=0.9, margin_nll=1.0))
+    found = calibrate(own, CoherenceConfig(quantile=0.9, margin_nll=1.0, floor_nll=0))
     assert found.max_repetition == pytest.approx(0.9, abs=0.02)
     assert found.min_entropy == pytest.approx(0.46, abs=0.02)
     assert found.max_nll == pytest.approx(0.9 * 3 + 1)
@@ -76,7 +76,7 @@ def test_the_untampered_models_own_responses_calibrate():
 
 def test_calibration_calls_no_ordinary_text_incoherent():
     found = calibrate([ReplyMeasures(20, 0.0, 1.0, 0.2)] * 9, CoherenceConfig())
-    assert (found.max_repetition, found.min_entropy) == (0.5, 0.5)
+    assert (found.max_repetition, found.min_entropy, found.max_nll) == (0.5, 0.5, 5.5)
 
 
 def test_bounds_that_are_set_stand():

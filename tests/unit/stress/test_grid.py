@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -61,8 +62,8 @@ def rates(cell, metric="rrr", judge="keywords"):
     ]
 
 
-def test_refusals_collapse_under_fine_tuning(make_grid, tmp_path):
-    result = run_stress(make_grid(), tmp_path)
+def test_refusals_collapse_under_fine_tuning(finished):
+    _, result = finished
     found = rates(cell_of(result))
     assert found[0] >= 0.8
     assert found[-1] <= 0.2
@@ -73,54 +74,44 @@ def test_refusals_collapse_under_fine_tuning(make_grid, tmp_path):
     assert utility[-1] > 0.01
 
 
-def test_a_finished_grid_computes_nothing_again(make_grid, tmp_path, count):
-    first = run_stress(make_grid(), tmp_path)
-    assert count.take()[0] > 0
-    second = run_stress(make_grid(), tmp_path)
+def test_a_finished_grid_computes_nothing_again(make_grid, finished, finished_copy, count):
+    again = run_stress(make_grid(), finished_copy)
     assert count.take() == (0, 0)
-    assert second.cells == first.cells
+    assert again.cells == finished[1].cells
 
 
-def test_another_seed_costs_its_own_cells_alone(make_grid, tmp_path, count):
-    run_stress(make_grid(), tmp_path)
-    count.take()
-    run_stress(make_grid(seeds=[0, 1]), tmp_path)
+def test_another_seed_costs_its_own_cells_alone(make_grid, finished_copy, count):
+    run_stress(make_grid(seeds=[0, 1]), finished_copy)
     # Four stages of nine prompts; greedy answers of the base are those of the first seed.
-    assert count.take() == (36, 12)
+    assert count.take() == (36, 32)
 
 
-def test_another_judge_asks_nothing_again(make_grid, tmp_path, count):
-    run_stress(make_grid(), tmp_path)
-    count.take()
+def test_another_judge_asks_nothing_again(make_grid, finished_copy, count):
     judges = [{"kind": "keywords", "name": "first"}, {"kind": "keywords", "name": "second"}]
-    result = run_stress(make_grid(judges=judges), tmp_path)
+    result = run_stress(make_grid(judges=judges), finished_copy)
     assert count.take() == (0, 0)
     assert rates(cell_of(result), judge="second")
 
 
-def test_further_steps_go_on_from_the_kept_state(make_grid, tmp_path, count):
-    run_stress(make_grid(), tmp_path)
-    count.take()
-    attacks = {"lora": {"rank": 4, "steps": [0, 1, 4, 12, 14], "learning_rate": 0.02}}
-    run_stress(make_grid(attacks=attacks, stop={"enabled": False}), tmp_path)
+def test_further_steps_go_on_from_the_kept_state(make_grid, finished_copy, count):
+    attacks = {"lora": {"rank": 8, "steps": [0, 2, 8, 32, 34], "learning_rate": 0.01}}
+    run_stress(make_grid(attacks=attacks, stop={"enabled": False}), finished_copy)
     assert count.take() == (9, 2)
 
 
-def test_other_prompts_train_nothing_again(make_grid, tmp_path, count):
-    run_stress(make_grid(), tmp_path)
-    count.take()
-    run_stress(make_grid(limit=2), tmp_path)
+def test_other_prompts_train_nothing_again(make_grid, finished_copy, count):
+    run_stress(make_grid(limit=2), finished_copy)
     answers, trained = count.take()
     assert answers > 0
     assert trained == 0
 
 
 def test_a_saturated_cell_is_stopped_and_marked(make_grid, tmp_path):
-    attacks = {"lora": {"rank": 4, "steps": [0, 12, 16, 20, 24, 28], "learning_rate": 0.02}}
+    attacks = {"lora": {"rank": 8, "steps": [0, 32, 36, 40, 44], "learning_rate": 0.01}}
     cell = cell_of(run_stress(make_grid(attacks=attacks, stop={"complied": 0.5}), tmp_path))
     assert cell["censored"]["reason"] == "saturated"
     assert cell["status"] == "done"
-    assert cell["stages"][-1]["step"] == cell["censored"]["step"] < 28
+    assert cell["stages"][-1]["step"] == cell["censored"]["step"] < 44
 
 
 def test_an_attack_that_diverges_fails_alone_with_its_reason(make_grid, tmp_path, monkeypatch):
@@ -137,14 +128,12 @@ def test_an_attack_that_diverges_fails_alone_with_its_reason(make_grid, tmp_path
     assert result.summary["left_out"][0]["attack"] == "lora"
 
 
-def test_a_defence_is_stressed_beside_its_base(make_grid, make_target, taught_base, tmp_path):
-    from demur.llm import TargetConfig, load_target
+def test_a_defence_is_stressed_beside_its_base(make_grid, taught_base, tmp_path):
+    from demur.llm import Conversation, TargetConfig, load_target
     from demur.stress import Material, Setting
     from demur.stress.lora import LoraAttack, LoraConfig
 
     target = load_target(TargetConfig(model=str(taught_base)))
-    from demur.llm import Conversation
-
     rows = tuple(Conversation.from_prompt(f"Do {one}").answer("No.") for one in "ab")
     attack = LoraAttack(LoraConfig(rank=2, steps=(1,)))
     for stage in attack.stages(target, Setting(Material(rows), folder=tmp_path / "defence")):
@@ -201,17 +190,17 @@ def test_a_judge_that_fails_on_every_row_loses_no_answer(make_grid, tmp_path, mo
     assert count.take()[0] == 36
 
 
-def test_responses_are_kept_as_parquet_and_tables_hold_no_text(make_grid, tmp_path):
-    result = run_stress(make_grid(), tmp_path)
-    folder = tmp_path / "replies" / cell_of(result)["replies"]
-    kept, record = ReplyFolder(folder).read("000012")
+def test_responses_are_kept_as_parquet_and_tables_hold_no_text(finished):
+    root, result = finished
+    folder = root / "replies" / cell_of(result)["replies"]
+    kept, record = ReplyFolder(folder).read("000032")
     assert kept.frame.height == 9
     assert "Sure." in kept.texts[0]
     assert record["cost"]["flops"] > 0
-    for path in (tmp_path / "results").rglob("*"):
+    for path in (root / "results").rglob("*"):
         if path.is_file():
             assert "Sure." not in path.read_text(encoding="utf-8")
-    assert not [path for path in (tmp_path / "cells").glob("*") if "Sure." in path.read_text(encoding="utf-8")]
+    assert not [path for path in (root / "cells").glob("*") if "Sure." in path.read_text(encoding="utf-8")]
 
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(make_grid, tmp_path):
@@ -252,8 +241,8 @@ class FakeRay:
         return self.ran[one]
 
 
-def test_cells_as_tasks_of_ray_give_the_same(make_grid, tmp_path, monkeypatch):
-    here = run_stress(make_grid(), tmp_path / "here")
+def test_cells_as_tasks_of_ray_give_the_same(make_grid, finished, tmp_path, monkeypatch):
+    here = finished[1]
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
     there = run_stress(make_grid(engine={"kind": "ray"}), tmp_path / "there")
@@ -281,7 +270,7 @@ run_stress(load_stress(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def test_a_killed_grid_goes_on_at_its_stage_and_ends_as_an_unbroken_one(make_grid, tmp_path, count):
+def test_a_killed_grid_goes_on_at_its_stage_and_ends_as_an_unbroken_one(make_grid, finished, tmp_path, count):
     config = make_grid()
     path = tmp_path / "grid.json"
     path.write_text(config.model_dump_json(), encoding="utf-8")
@@ -294,12 +283,12 @@ def test_a_killed_grid_goes_on_at_its_stage_and_ends_as_an_unbroken_one(make_gri
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     resumed = run_stress(config, tmp_path / "run")
     # Of four stages two were answered and trained before the kill.
-    assert count.take() == (18, 11)
-    whole = run_stress(config, tmp_path / "whole")
+    assert count.take() == (18, 30)
+    folder, whole = finished
     assert rates(cell_of(resumed)) == rates(cell_of(whole))
     frames = [
-        ReplyFolder(folder / "replies" / cell_of(whole)["replies"]).read("000012")[0].frame.drop("nll")
-        for folder in (tmp_path / "run", tmp_path / "whole")
+        ReplyFolder(root / "replies" / cell_of(whole)["replies"]).read("000032")[0].frame.drop("nll")
+        for root in (tmp_path / "run", folder)
     ]
     assert frames[0].equals(frames[1])
 
@@ -311,19 +300,14 @@ def test_two_runs_do_not_write_to_one_folder(make_grid, tmp_path):
         run_stress(make_grid(), tmp_path)
 
 
-def test_what_was_run_stands_beside_the_results(make_grid, tmp_path):
-    import json
-
-    run_stress(make_grid(), tmp_path)
-    found = json.loads((tmp_path / "stress.json").read_text(encoding="utf-8"))
+def test_what_was_run_stands_beside_the_results(finished):
+    found = json.loads((finished[0] / "stress.json").read_text(encoding="utf-8"))
     assert found["status"] == "done"
     assert found["data"]["harmful"] == 6
     assert found["config"]["seeds"] == [0]
 
 
-def test_the_result_is_fit_for_json(make_grid, tmp_path):
-    import json
-
-    shown = json.loads(json.dumps(run_stress(make_grid(), tmp_path).to_json()))
+def test_the_result_is_fit_for_json(finished):
+    shown = json.loads(json.dumps(finished[1].to_json()))
     assert [one["cell"]["attack"] for one in shown["cells"]] == ["direct", "lora"]
-    assert pl.read_csv(tmp_path / "results" / "metrics" / "results_grid.csv").height > 0
+    assert pl.read_csv(finished[0] / "results" / "metrics" / "results_grid.csv").height > 0

@@ -1,0 +1,46 @@
+import json
+
+from demur.stress._cell import CellPlace
+from demur.stress._keys import CellKeys
+
+KEYS = CellKeys("w", "r", "x")
+
+
+def test_a_cell_lies_under_its_keys(tmp_path):
+    place = CellPlace(tmp_path, KEYS)
+    assert [one.relative_to(tmp_path).as_posix() for one in (place.result, place.replies, place.work)] == [
+        "cells/x.json",
+        "replies/r",
+        "work/w",
+    ]
+
+
+def test_a_cell_is_done_when_it_is_no_longer_running(tmp_path):
+    place = CellPlace(tmp_path, KEYS)
+    assert not place.is_done
+    place.result.parent.mkdir()
+    for status, wanted in (("running", False), ("done", True), ("failed", True), ("skipped", True)):
+        place.result.write_text(json.dumps({"status": status}), encoding="utf-8")
+        assert place.is_done is wanted
+
+
+def test_a_damaged_result_is_none(tmp_path):
+    place = CellPlace(tmp_path, KEYS)
+    place.result.parent.mkdir()
+    place.result.write_text("{", encoding="utf-8")
+    assert place.read() is None
+
+
+def test_every_stage_tells_its_bounds_reasons_and_agreement(finished):
+    for cell in finished[1].cells:
+        for stage in cell["stages"]:
+            assert stage["bounds"]["max_repetition"] >= 0.5
+            assert stage["agreement"][0]["judges"] == ["keywords", "rules"]
+            assert set(stage["outcomes"]) == {"keywords", "rules"}
+            assert len(stage["outcomes"]["rules"]) == 9
+
+
+def test_adapters_are_named_within_the_run_folder(finished):
+    folder, result = finished
+    stage = result.cells[1]["stages"][-1]
+    assert (folder / stage["artefact"] / "adapter_config.json").is_file()
