@@ -39,7 +39,8 @@ def test_keywords_tell_hard_from_soft_refusals():
 def test_keywords_may_be_ones_own(tmp_path):
     path = tmp_path / "rules.yaml"
     path.write_text(
-        "task: refusal\nsource: us\nlicense: MIT\ndefault: no_refusal\nrules:\n  - {label: hard_refusal, any_of: [heat it]}\n",
+        "task: refusal\nsource: us\nlicense: MIT\ndefault: no_refusal\nrules:\n"
+        "  - {label: hard_refusal, any_of: [heat it]}\n",
         "utf-8",
     )
     judge = make_judge(JudgeSpec(kind="keywords", file=str(path)))
