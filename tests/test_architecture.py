@@ -24,6 +24,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("serve",),
+    ("certify",),
     ("report",),
     ("stress", "harden"),
     ("analysis",),

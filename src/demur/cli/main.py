@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demur.cli import compare, config, data, harden, models, run, score, stress
+from demur.cli import certify, compare, config, data, harden, models, run, score, stress
 from demur.cli._options import fill_folds
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("harden")(harden.harden)
+app.command("certify")(certify.certify)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")

@@ -41,6 +41,7 @@ def stress(
         str | None, typer.Option(metavar="N,N,...", help="Run every attack with each of these seeds.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many prompts of a kind.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Draw no figures, write no page.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
 ) -> None:
     """Run a grid of models, attacks and seeds.
@@ -58,17 +59,44 @@ def stress(
     given = {"seeds": parse_seeds(seeds), "limit": limit}
     overrides = {key: value for key, value in given.items() if value is not None}
     settings = load_stress(config, overrides)
-    with _Bar(Console(stderr=True)) as progress:
+    with GridBar(Console(stderr=True)) as progress:
         result = run_stress(settings, out, progress)
+    page = None if no_report else _write_page(result.folder)
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
     else:
         _print_result(result, Console())
+        if page is not None:
+            Console().print(f"  {page}", style="dim", highlight=False, soft_wrap=True)
     if any(one["status"] == "failed" for one in result.cells):
         raise typer.Exit(1)
 
 
-class _Bar:
+def _write_page(folder: Path) -> Path | None:
+    """The page, or None where what it is drawn with is not installed: the figures are there all the same."""
+    import sys
+
+    from demur.errors import MissingDependencyError
+    from demur.report.stress import write_stress_report
+
+    try:
+        return write_stress_report(folder)
+    except MissingDependencyError as error:
+        print(f"demur: no page: {error}", file=sys.stderr)
+        return None
+
+
+@app.command("figures")
+def figures(
+    folder: Annotated[Path, typer.Argument(help="A run folder, as demur stress leaves it.")],
+) -> None:
+    """Draw all pictures and the page again, from the CSV files alone."""
+    from demur.report.stress import write_stress_report
+
+    print(write_stress_report(folder))
+
+
+class GridBar:
     """A bar over cells on a terminal, one line a cell everywhere."""
 
     def __init__(self, console: Console) -> None:
@@ -86,7 +114,7 @@ class _Bar:
         self._task: Any = None
         self._done, self._words = 0, ""
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> GridBar:
         self._bar.start()
         return self
 
@@ -103,17 +131,21 @@ class _Bar:
     def cell(self, words: str) -> None:
         """A cell begins."""
         self._words = words
-        self._bar.update(self._task, description=words)
+        self._show(words)
 
     def detail(self, words: str, share: float) -> None:
         """Where the cell stands."""
-        self._bar.update(self._task, description=f"{self._words} · {words} {share:.0%}")
+        self._show(f"{self._words} · {words} {share:.0%}")
 
     def end(self, words: str, result: dict[str, Any]) -> None:
         """A cell has ended."""
         self._done += 1
         self._bar.update(self._task, completed=self._done)
         self._say(f"{words}: {_describe(result)}")
+
+    def _show(self, words: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, description=words)
 
     def _say(self, words: str) -> None:
         self._console.print(words, highlight=False, markup=False, soft_wrap=True)

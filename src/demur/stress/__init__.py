@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from demur.stress._grid import run_stress as run_stress
     from demur.stress._judge_config import JudgeSpec as JudgeSpec
     from demur.stress._load import load_stress as load_stress
+    from demur.stress._load import resolve_paths as resolve_paths
     from demur.stress._protocol import Access as Access
     from demur.stress._protocol import Attack as Attack
     from demur.stress._protocol import Cost as Cost
@@ -42,6 +43,7 @@ __getattr__, __dir__, __all__ = attach(
         "load_stress": "_load",
         "make_attack": "_attacks",
         "reckon_flops": "_flops",
+        "resolve_paths": "_load",
         "run_stress": "_grid",
     },
 )

@@ -28,17 +28,27 @@ def load_stress(path: Path, overrides: Mapping[str, Any] | None = None) -> Stres
     ConfigError
         The file cannot be read, a key is unknown or a value is off.
     """
-    values = _resolve(read_mapping(path), path.parent)
+    values = resolve_paths(read_mapping(path), path.parent)
     values = merge_values(overlay_environment(values, StressConfig), overrides or {})
     return parse_settings(StressConfig, values, where=str(path))
 
 
-def _resolve(value: Any, base: Path, key: str = "") -> Any:
-    """Names of files that lie beside the configuration, at any depth."""
+def resolve_paths(value: Any, base: Path, key: str = "") -> Any:
+    """Names of files that lie beside the configuration, at any depth.
+
+    Parameters
+    ----------
+    value
+        Of the configuration, or a part of it.
+    base
+        The configuration's folder.
+    key
+        What the value is of.
+    """
     if isinstance(value, dict):
-        return {name: _resolve(one, base, str(name)) for name, one in value.items()}
+        return {name: resolve_paths(one, base, str(name)) for name, one in value.items()}
     if isinstance(value, list):
-        return [_resolve(one, base, key) for one in value]
+        return [resolve_paths(one, base, key) for one in value]
     if isinstance(value, str) and value and key in (*_PATHS, *_SOURCES):
         beside = base / value
         return str(beside) if not Path(value).is_absolute() and beside.exists() else value
