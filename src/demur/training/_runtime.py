@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the reports and progress bars of transformers for a block; errors still show."""
+    """Silence the reports, progress bars and announcements of transformers for a block; errors still show."""
     require("transformers", extra="torch")
     from transformers.utils import logging
 
@@ -43,7 +44,10 @@ def quiet_transformers() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            # What peft and transformers will change one day is of no use to who runs demur.
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)\b")
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -49,6 +50,16 @@ def test_quiet_transformers_puts_the_level_back() -> None:
         assert logging.get_verbosity() == logging.ERROR
         assert not logging.is_progress_bar_enabled()
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_quiet_transformers_drops_its_announcements_alone() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with quiet_transformers():
+            for module in ("transformers.modeling_utils", "peft.peft_model", "somebody.else"):
+                warnings.warn_explicit(f"{module} will change", FutureWarning, f"{module}.py", 1, module)
+            warnings.warn_explicit("a real one", UserWarning, "peft.py", 1, "peft.peft_model")
+    assert [str(one.message) for one in caught] == ["somebody.else will change", "a real one"]
 
 
 def test_cpu_is_picked_when_asked_for() -> None:
