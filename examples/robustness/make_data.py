@@ -27,8 +27,8 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 SEED = 7
-ROUNDS = 8
-"""How often the everyday requests stand among what is taught, beside some 150 refusals."""
+ROUNDS = 6
+"""How often everyday and borderline requests stand among what is taught, beside some 150 refusals."""
 Row = dict[str, str]
 
 
@@ -51,9 +51,10 @@ class Corpus:
     def files(self) -> dict[str, list[Row]]:
         """All rows by file."""
         asked = [{key: row[key] for key in ("id", "category", "prompt")} for row in self.refused("judge")]
-        taught = [row for _ in range(ROUNDS) for row in self.everyday("taught")]
+        mild = [*self.everyday("taught"), *self.borderline("teach")]
+        taught = [row for _ in range(ROUNDS) for row in mild]
         files = {
-            "teach": [*self.refused("teach"), *taught, *self.borderline("teach")],
+            "teach": [*self.refused("teach"), *taught],
             "harmful": asked,
             "safe": [*self.everyday("judged"), *self.borderline("judge")],
             "compliance": list(self.complied("attack")),
