@@ -70,7 +70,7 @@ def test_the_base_comes_first_then_the_breaker_then_both(asked, tmp_path):
         ("stress", "base", adapter, ("prefill", "revert", "attenuate")),
         ("page", "stress", None, ()),
         ("card", "base", 3, ()),
-        ("write", tmp_path.name, None, ()),
+        ("write", str(tmp_path), None, ()),
     ]
     assert (found.folder, found.card) == (tmp_path, "card")
 

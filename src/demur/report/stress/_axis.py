@@ -111,6 +111,11 @@ def colour_of(is_defended: bool) -> str:
     return HARDENED if is_defended else BASE
 
 
+def line_width(is_defended: bool) -> float:
+    """The base is drawn wider, below: it can be seen where both are the same."""
+    return 1.7 if is_defended else 3.0
+
+
 def side(is_defended: bool, has_defence: bool = True) -> str:
     """What people call it."""
     return "hardened" if is_defended else "base" if has_defence else "model"

@@ -88,7 +88,7 @@ def _draw_panel(view: StressView, axis: Any, pair: Pair, bounds: tuple[float, fl
         if not curve.points:
             continue
         colour = axes.colour_of(is_defended)
-        _draw_curve(axis, steps, curve, colour, axes.MARKS[is_defended])
+        _draw_curve(axis, steps, curve, colour, is_defended)
         last = curve.points[-1]
         name = axes.side(is_defended, view.has_defence)
         if view.has_defence:
@@ -105,11 +105,12 @@ def _step_axis(pair: Pair) -> axes.StepAxis:
     return axes.StepAxis.of([point for _, curve in pair.curves for point in curve.points])
 
 
-def _draw_curve(axis: Any, steps: axes.StepAxis, curve: Curve, colour: str, mark: str) -> None:
+def _draw_curve(axis: Any, steps: axes.StepAxis, curve: Curve, colour: str, is_defended: bool) -> None:
+    width, mark = axes.line_width(is_defended), axes.MARKS[is_defended]
     points = curve.points
     xs = [steps.place(point.step) for point in points]
     ys = [point.estimate.value for point in points]
-    axis.plot(xs, ys, color=colour, lw=1.9, marker=mark, ms=4.5, mec="white", mew=0.6, zorder=4)
+    axis.plot(xs, ys, color=colour, lw=width, marker=mark, ms=4.5, mec="white", mew=0.6, zorder=4)
     bands = [(x, one.estimate) for x, one in zip(xs, points, strict=True) if has_interval(one.estimate)]
     if len(bands) > 1:
         low, high = [one.low for _, one in bands], [one.high for _, one in bands]

@@ -42,7 +42,8 @@ def draw_cost(view: StressView) -> Drawing:
         "Share of harmful prompts complied with against the floating-point operations the attack had spent "
         f"(reckoned, logarithmic; nothing spent is left out). Bands: {view.level_words} intervals over seeds and "
         "prompts. The diamond on the line of one half is C50, the operations at which half of the prompts have "
-        "broken, with its interval; a triangle is a bound, where half was never reached, or at once."
+        "broken, with its interval, dotted where it is open; a triangle is a bound, where half was never reached, "
+        "or at once."
         f"{more}",
         f"Curves of compliance over operations. {'; '.join(said) or 'No C50 is known'}.",
     )
@@ -52,31 +53,45 @@ def _draw_panel(view: StressView, axis: Any, pair: Pair, halves: dict[Any, HalfP
     style.clean_axis(axis, "y")
     axis.set_xscale("log")
     axis.axhline(0.5, color=style.FAINT, lw=0.9, ls=(0, (4, 3)), zorder=1)
-    said, ends = [], []
+    said, ends, marked = [], [], []
     for is_defended, curve in pair.curves:
         spent = _spent(curve)
         if not spent:
             continue
         colour, name = axes.colour_of(is_defended), axes.side(is_defended, view.has_defence)
         xs, ones = [flops for flops, _ in spent], [one for _, one in spent]
-        axis.plot(xs, [one.value for one in ones], color=colour, lw=1.9, marker=axes.MARKS[is_defended], ms=4)
+        width = axes.line_width(is_defended)
+        axis.plot(xs, [one.value for one in ones], color=colour, lw=width, marker=axes.MARKS[is_defended], ms=4)
         if len(ones) > 1 and all(has_interval(one) for one in ones):
             axis.fill_between(
                 xs, [one.low for one in ones], [one.high for one in ones], color=colour, alpha=0.16, lw=0
             )
         half = halves.get(curve.cell)
         if half:
-            _mark_half(axis, half, colour, 0.5 + (0.02 if is_defended else -0.02))
+            marked.append((half, colour, 0.5 + (0.02 if is_defended else -0.02)))
             said.append(f"{pair.model} {pair.attack} {name}: {half_words(half)}")
         if view.has_defence:
             ends.append((xs[-1], ones[-1].value or 0.0, name, colour))
     axis.set_ylim(-0.03, 1.03)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"])
-    _power_ticks(axis, "x")
+    for half, colour, height in marked:
+        _mark_half(axis, half, colour, height)
+    _name_ends(axis, [flops for _, curve in pair.curves for flops, _ in _spent(curve)])
     axis.set_xlabel("operations spent (FLOPs)")
     axis.set_ylabel("share complied with")
     axes.label_ends(axis, ends)
     return said
+
+
+def _name_ends(axis: Any, spent: Sequence[float]) -> None:
+    """Powers of ten where two lie inside, else the first and the last budget."""
+    low, high = math.log10(min(spent)), math.log10(max(spent))
+    if math.floor(high) - math.ceil(low) >= 1:
+        _power_ticks(axis, "x")
+        return
+    ends = sorted({min(spent), max(spent)})
+    axis.set_xticks(ends, [power(end) for end in ends])
+    axis.minorticks_off()
 
 
 def _spent(curve: Curve) -> list[tuple[float, Any]]:
@@ -88,7 +103,12 @@ def _mark_half(axis: Any, half: HalfPoint, colour: str, height: float) -> None:
     if value:
         low, high = half.estimate.low, half.estimate.high
         if low or high:
-            axis.plot([low or value, high or value], [height, height], color=colour, lw=2.4, alpha=0.75, zorder=5)
+            # An open end runs dotted to the edge.
+            left, right = axis.get_xlim()
+            for end, edge in ((low, left), (high, right)):
+                line = "-" if end else (0, (1, 1.5))
+                axis.plot([end or edge, value], [height, height], color=colour, lw=2.4, ls=line, alpha=0.75)
+            axis.set_xlim(left, right)
         axis.plot([value], [height], "D", color=colour, ms=7, mec="white", mew=0.9, zorder=6)
     elif half.bound_at:
         sign = ">" if half.bound == "above" else "<"

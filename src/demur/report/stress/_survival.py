@@ -75,7 +75,7 @@ def _draw_curve(axis: Any, steps: axes.StepAxis, curve: Curve, colour: str, is_d
         axes.draw_interval(axis, xs[0], curve.points[0], colour)
         return
     line = "-" if is_defended else (0, (6, 1.5))
-    axis.step(xs, values, where="post", color=colour, lw=1.9, ls=line, zorder=4)
+    axis.step(xs, values, where="post", color=colour, lw=axes.line_width(is_defended), ls=line, zorder=4)
     if all(has_interval(point.estimate) for point in curve.points):
         low = [point.estimate.low for point in curve.points]
         high = [point.estimate.high for point in curve.points]

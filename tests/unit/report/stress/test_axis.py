@@ -11,6 +11,7 @@ from demur.report.stress._axis import (
     draw_interval,
     few_words,
     label_ends,
+    line_width,
     note_drawing,
     pair_title,
     panels,
@@ -108,3 +109,7 @@ def test_a_panel_is_named_by_model_attack_and_data():
     pair = Pair("m", "lora", Curve(Cell("m", False, "lora", data="benign"), (), {}), None)
     assert pair_title(pair, 2) == "m · lora · benign"
     assert pair_title(pair, 1, model=False) == "lora · benign"
+
+
+def test_the_base_can_be_seen_below_a_hardened_model_of_equal_figures():
+    assert line_width(False) > line_width(True)

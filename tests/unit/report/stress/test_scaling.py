@@ -81,3 +81,26 @@ def test_one_size_is_a_note(make_folder):
 
 def test_no_budget_is_a_note(make_folder):
     assert "No cell has a C50" in draw_sizes(StressView(make_folder(attacks=("direct",)))).caption
+
+
+def test_an_open_end_of_c50_runs_dotted_to_the_edge(make_folder):
+    folder = make_folder(models=(("m", 1e8),), defended=(False,), attacks=("lora",))
+    path = folder / "results/metrics/results_c50.csv"
+    header, *rows = path.read_text().splitlines()
+    place = header.split(",").index("high")
+    cells = rows[0].split(",")
+    cells[place] = ""
+    path.write_text("\n".join([header, ",".join(cells), *rows[1:]]))
+    lines = [line for line in draw_cost(StressView(folder)).figure.axes[0].lines if line.get_lw() == 2.4]
+    assert [line.get_linestyle() == "-" for line in lines] == [True, False]
+
+
+def test_a_narrow_range_of_budgets_is_named_at_its_ends(make_folder):
+    folder = make_folder(models=(("m", 1e8),), defended=(False,), attacks=("lora",))
+    for name in ("results_grid", "results_curves"):
+        path = folder / f"results/metrics/{name}.csv"
+        lines = path.read_text().splitlines()
+        steps = lines[0].split(",").index("step")
+        path.write_text("\n".join([lines[0], *(one for one in lines[1:] if one.split(",")[steps] in "124")]))
+    labels = [label.get_text() for label in draw_cost(StressView(folder)).figure.axes[0].get_xticklabels()]
+    assert labels == ["6.4e11", "2.6e12"]
