@@ -196,7 +196,7 @@ def _draw_size_panel(view: StressView, axis: Any, halves: Sequence[HalfPoint]) -
     sizes = sorted({half.parameters for half in halves if half.parameters})
     _whole_powers(axis)
     _power_ticks(axis, "y")
-    axis.set_xticks(sizes, [_size(size) for size in sizes])
+    axis.set_xticks(sizes, [size_words(size) for size in sizes])
     axis.minorticks_off()
     axis.set_xlabel("parameters of the model")
     axis.set_ylabel("C50 (FLOPs)")
@@ -295,7 +295,8 @@ def _power_ticks(axis: Any, which: str) -> None:
     chosen.set_minor_formatter(NullFormatter())
 
 
-def _size(value: float | None) -> str:
+def size_words(value: float | None) -> str:
+    """A number of parameters, short: ``135 M``."""
     found = value or 0.0
     for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if found >= unit:

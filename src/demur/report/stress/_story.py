@@ -11,7 +11,7 @@ from demur.report._views import finite
 from demur.report.stress._cells import Cost
 from demur.report.stress._choose import CONTROLS, Reached, Standing, standings
 from demur.report.stress._read import StressView
-from demur.report.stress._scaling import power
+from demur.report.stress._scaling import power, size_words
 
 ACCESS = {
     "prompt": "the prompt alone",
@@ -138,7 +138,7 @@ def limits(view: StressView) -> list[str]:
     sizes = [size for row in view.rows if (size := finite(_number(row.get("parameters"))))]
     if sizes and max(sizes) < _SMALL:
         said.append(
-            f"The largest model has {max(sizes) / 1e6:,.0f} million parameters. Small models refuse and break "
+            f"The largest model has {size_words(max(sizes))} parameters. Small models refuse and break "
             "differently from large ones; the numbers do not carry over."
         )
     said.append(_judge_limit(view))

@@ -3,7 +3,7 @@ import pytest
 from demur.metrics import Estimate
 from demur.report.stress import StressView
 from demur.report.stress._cells import Cell, HalfPoint
-from demur.report.stress._scaling import draw_cost, draw_sizes, fit_sizes, fit_words, half_words, power
+from demur.report.stress._scaling import draw_cost, draw_sizes, fit_sizes, fit_words, half_words, power, size_words
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +104,10 @@ def test_a_narrow_range_of_budgets_is_named_at_its_ends(make_folder):
         path.write_text("\n".join([lines[0], *(one for one in lines[1:] if one.split(",")[steps] in "124")]))
     labels = [label.get_text() for label in draw_cost(StressView(folder)).figure.axes[0].get_xticklabels()]
     assert labels == ["6.4e11", "2.6e12"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1.1e9, "1.1 B"), (1.35e8, "135 M"), (12_288, "12.3 k"), (None, "0")]
+)
+def test_sizes_are_short(value, words):
+    assert size_words(value) == words

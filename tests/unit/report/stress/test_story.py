@@ -57,7 +57,7 @@ def test_the_limits_name_defence_seeds_size_judge_and_what_was_left_out(view):
         "not tamper-resistant",
         "at no cost",
         "3 seeds",
-        "360 million parameters",
+        "360 M parameters",
         "The judge 'classifier' errs",
         "7 categories of prompts",
         "gcg on smol-135m was left out: it needs torch.",
