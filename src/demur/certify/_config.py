@@ -51,11 +51,9 @@ class CertifyConfig(Settings):
         return StressModel(**self.target.model_dump()).title
 
     def plan_hardening(self) -> HardenConfig:
-        """The hardening, which may not train on prompts that the result is judged on."""
-        data = self.harden.data
-        if data.evaluation:
-            return self.harden
-        judged = (*self.stress.data.harmful, *self.stress.data.safe)
+        """The hardening, which may not train on any row that the result is judged or measured on."""
+        data, stress = self.harden.data, self.stress.data
+        judged = (*data.evaluation, *stress.harmful, *stress.safe, *stress.texts)
         return self.harden.model_copy(update={"data": data.model_copy(update={"evaluation": judged})})
 
     def plan_stress(self, model: str | None = None, defended: str | None = None) -> StressConfig:

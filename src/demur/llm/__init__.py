@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from demur.llm._ablate import ablate_weights as ablate_weights
     from demur.llm._ablate import refusal_direction as refusal_direction
     from demur.llm._ablate import refusal_directions as refusal_directions
+    from demur.llm._adapter import hash_tokenizer as hash_tokenizer
     from demur.llm._adapter import hash_weights as hash_weights
     from demur.llm._blocks import find_blocks as find_blocks
     from demur.llm._blocks import resolve_layers as resolve_layers
@@ -58,6 +59,7 @@ __getattr__, __dir__, __all__ = attach(
         "find_fetched": "_hub",
         "full_memory_as_error": "_runtime",
         "generate_with_vllm": "_vllm",
+        "hash_tokenizer": "_adapter",
         "hash_weights": "_adapter",
         "is_causal_name": "_load",
         "load_causal": "_load",

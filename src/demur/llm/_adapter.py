@@ -13,17 +13,27 @@ from demur.paths import hash_file, hash_value, write_json
 
 _RECORD = "demur_base.json"
 """Beside an adapter that demur saved: the name and the hash of its base."""
+_DECIDES_WEIGHTS = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", "*.gguf")
+_DECIDES_TEXT = (
+    *("tokenizer*", "*.jinja", "vocab*", "merges.txt", "*.model", "added_tokens.json"),
+    *("special_tokens_map.json", "chat_template*", "generation_config.json"),
+)
 _PREFIX = "base_model.model."
 _WEIGHTS = "adapter_model.safetensors"
 
 
 def hash_weights(folder: str | Path) -> str:
-    """SHA-256 over what decides what a folder's model writes: its configuration and its safetensors."""
-    paths = [
-        path
-        for path in sorted(Path(folder).iterdir())
-        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json")
-    ]
+    """SHA-256 over what a folder's model is: its configuration and its weights."""
+    return _hash_found(folder, _DECIDES_WEIGHTS)
+
+
+def hash_tokenizer(folder: str | Path) -> str:
+    """SHA-256 over how text and tokens of a folder's model become each other, and where its answers end."""
+    return _hash_found(folder, _DECIDES_TEXT)
+
+
+def _hash_found(folder: str | Path, patterns: tuple[str, ...]) -> str:
+    paths = sorted(path for path in Path(folder).iterdir() if any(path.match(one) for one in patterns))
     return _hash_files(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
 
 

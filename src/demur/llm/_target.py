@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from demur.errors import UsageError, require
-from demur.llm._adapter import hash_weights, put_adapter, save_adapter
+from demur.llm._adapter import hash_tokenizer, hash_weights, put_adapter, save_adapter
 from demur.llm._blocks import find_blocks
 from demur.llm._chat import Chat, find_template
 from demur.llm._config import GenerationConfig, TargetConfig
@@ -109,7 +109,9 @@ class Target:
 
         Of a model made in this process, of its weights when first asked for; a later change does not show.
         """
-        weights = hash_weights(self.folder) if self.folder else _hash_state(self.module)
+        weights: Any = _hash_state(self.module)
+        if self.folder:
+            weights = [hash_weights(self.folder), hash_tokenizer(self.folder)]
         adapter = hash_weights(Path(self.config.adapter).expanduser()) if self.config.adapter else None
         return hash_value([weights, adapter, str(self.module.dtype), self.template, self.system])
 

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demur.errors import ConfigError, MissingDependencyError, NoMemoryError, RunError, StorageError
-from demur.llm import Conversation, GenerationConfig, Target, hash_weights, load_target, resolve_causal
+from demur.llm import (
+    Conversation,
+    GenerationConfig,
+    Target,
+    hash_tokenizer,
+    hash_weights,
+    load_target,
+    resolve_causal,
+)
 from demur.paths import cache_folder, hash_file, hash_value
 from demur.stress._judge_config import JudgeSpec
 
@@ -168,7 +176,8 @@ class ModelJudge(Judge):
         """Of model, rubric and length."""
         target = self.spec.target
         assert target is not None
-        weights = [hash_weights(resolve_causal(target.model)), target.adapter and hash_weights(target.adapter)]
+        folder = resolve_causal(target.model)
+        weights = [hash_weights(folder), hash_tokenizer(folder), target.adapter and hash_weights(target.adapter)]
         return hash_value([weights, target.model_dump(mode="json"), self._rubric, self.spec.max_new_tokens])
 
     def judge(self, rows: Sequence[Answered]) -> list[Verdict]:

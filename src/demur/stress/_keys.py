@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from demur.llm import GenerationConfig, TargetConfig, hash_weights, resolve_causal
+from demur.llm import GenerationConfig, TargetConfig, hash_tokenizer, hash_weights, resolve_causal
 from demur.paths import hash_file, hash_value
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
@@ -19,7 +19,10 @@ from demur.stress._jobs import Job
 from demur.stress._protocol import Attack
 
 _ROOT = Path(__file__).parents[1]
-_WORK = ("_tune*.py", "_protocol.py", "_meter.py", "_restore.py", "_answer.py")
+_WORK = (
+    *("_tune*.py", "_protocol.py", "_meter.py", "_restore.py", "_answer.py", "_slot.py", "_search.py"),
+    *("_states.py", "_requests.py", "_flops.py", "_coherence.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ def hash_target(config: TargetConfig) -> str:
     """
     template = hash_file(Path(config.chat_template).expanduser()) if config.chat_template else None
     adapter = hash_weights(Path(config.adapter).expanduser()) if config.adapter else None
-    weights = hash_weights(_folder(config.model))
-    return hash_value([weights, adapter, config.dtype, template, config.system])
+    folder = _folder(config.model)
+    model = [hash_weights(folder), hash_tokenizer(folder)]
+    return hash_value([model, adapter, config.dtype, template, config.system])
 
 
 @cache

@@ -65,6 +65,10 @@ def test_what_is_judged_on_is_never_trained_on():
     assert [source.path for source in evaluation] == ["harmful.jsonl", "safe.jsonl"]
 
 
-def test_an_own_evaluation_set_stays():
+def test_an_own_evaluation_set_is_added_to():
     data = VALUES["harden"]["data"] | {"evaluation": ROWS}
-    assert [one.path for one in made(harden={"data": data}).plan_hardening().data.evaluation] == ["rows.jsonl"]
+    assert [one.path for one in made(harden={"data": data}).plan_hardening().data.evaluation] == [
+        "rows.jsonl",
+        "harmful.jsonl",
+        "safe.jsonl",
+    ]

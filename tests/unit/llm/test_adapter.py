@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from demur.errors import ConfigError, StorageError, UsageError
-from demur.llm import TargetConfig, hash_weights, load_target
+from demur.llm import TargetConfig, hash_tokenizer, hash_weights, load_target
 
 
 @pytest.fixture
@@ -111,6 +111,15 @@ def test_a_full_disk_is_one_sentence(adapted, tmp_path, monkeypatch):
     monkeypatch.setattr(target.module, "save_pretrained", fail)
     with pytest.raises(StorageError, match="no disk space left while saving the adapter full; free some space"):
         target.save_adapter(tmp_path / "full")
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "chat_template.jinja", "generation_config.json"])
+def test_how_text_is_read_has_a_hash_of_its_own(save_base, name):
+    base = save_base()
+    weights, text = hash_weights(base), hash_tokenizer(base)
+    (base / name).write_text('{"other": 1}')
+    assert hash_weights(base) == weights
+    assert hash_tokenizer(base) != text
 
 
 def test_the_hash_is_of_what_decides_the_answers(save_base, tmp_path):

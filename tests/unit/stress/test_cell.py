@@ -15,11 +15,11 @@ def test_a_cell_lies_under_its_keys(tmp_path):
     ]
 
 
-def test_a_cell_is_done_when_it_is_no_longer_running(tmp_path):
+def test_a_cell_is_done_when_it_has_run_and_not_when_it_was_skipped(tmp_path):
     place = CellPlace(tmp_path, KEYS)
     assert not place.is_done
     place.result.parent.mkdir()
-    for status, wanted in (("running", False), ("done", True), ("failed", True), ("skipped", True)):
+    for status, wanted in (("running", False), ("done", True), ("failed", True), ("skipped", False)):
         place.result.write_text(json.dumps({"status": status}), encoding="utf-8")
         assert place.is_done is wanted
 
