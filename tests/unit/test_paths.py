@@ -8,13 +8,24 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.errors import StorageError
-from demur.paths import cache_folder, hash_file, hash_value, replace_when_done, write_json, write_text
+from demur.paths import (
+    cache_folder,
+    full_disk_as_os_error,
+    hash_file,
+    hash_files,
+    hash_value,
+    replace_folder_when_done,
+    replace_when_done,
+    write_json,
+    write_text,
+)
 
 JSONLIKE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -142,3 +153,52 @@ def test_the_cache_is_in_the_home_folder_otherwise(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "demur"
+
+
+def test_nothing_is_left_of_a_folder_that_could_not_be_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match="no disk space left while writing"),
+        replace_folder_when_done(tmp_path / "x", "writing x", keep=True),
+    ):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path: Path) -> None:
+    with replace_folder_when_done(tmp_path / "x", "writing x", keep=True) as part:
+        (part / "mine").write_text("")
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / "theirs").write_text("")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["theirs"]
+
+
+@pytest.mark.parametrize(
+    "text", ["I/O error: No space left on device (os error 28)", "fail at inline_container.cc:672"]
+)
+def test_a_full_disk_is_an_os_error_whoever_met_it(text: str) -> None:
+    with pytest.raises(OSError, match="No space left on device"), full_disk_as_os_error():
+        raise RuntimeError(text)
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), full_disk_as_os_error():
+        raise RuntimeError("shapes differ")
+
+
+def test_a_full_disk_is_what_python_calls_it():
+    with pytest.raises(OSError, match="No space left") as found, full_disk_as_os_error():
+        raise ValueError("I/O error: os error 28")
+    assert found.value.errno == 28
+    with pytest.raises(ValueError, match="other"), full_disk_as_os_error():
+        raise ValueError("other")
+
+
+def test_the_hash_of_files_follows_names_and_contents(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("x")
+    first = hash_files([one])
+    two.write_text("x")
+    assert hash_files([two]) != first
+    one.write_text("longer")
+    assert hash_files([one]) != first

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demur.errors import translate_os_error
 from demur.llm import Target, TargetConfig, load_target
-from demur.training import full_disk_as_os_error, quiet_transformers
+from demur.paths import replace_folder_when_done
+from demur.training import quiet_transformers
 
 if TYPE_CHECKING:
     from demur.harden._config import HardenConfig
@@ -34,7 +30,7 @@ def export_adapter(target: Target, model: Any, folder: Path) -> None:
     StorageError
         The disk is full or not writable.
     """
-    with whole_folder(folder) as part:
+    with replace_folder_when_done(folder, f"saving {folder.name}") as part:
         target.with_module(model).save_adapter(part)
 
 
@@ -63,7 +59,7 @@ def export_merged(base: TargetConfig, adapter: Path, folder: Path) -> None:
 
 def save_merged(target: Target, folder: Path) -> Any:
     """Merge a target's adapter into its weights, in place, and save the model; gives the merged module."""
-    with quiet_transformers(), whole_folder(folder) as part:
+    with quiet_transformers(), replace_folder_when_done(folder, f"saving {folder.name}") as part:
         merged = target.module.merge_and_unload(safe_merge=True)
         merged.save_pretrained(str(part))
         tokenizer = target.tokenizer
@@ -91,29 +87,3 @@ def unwrap_base(target: Target, config: HardenConfig, folder: Path, is_main: boo
     module = save_merged(target, folder) if is_main else target.module.merge_and_unload(safe_merge=True)
     settings = config.target.model_copy(update={"model": str(folder), "adapter": None, "chat_template": None})
     return Target(module, target.tokenizer, settings, str(folder) if is_main else None)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside ``folder`` that takes its place when the block ends well.
-
-    Raises
-    ------
-    StorageError
-        The disk is full or not writable.
-    """
-    part: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        with full_disk_as_os_error():
-            yield part
-        part.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    except OSError as error:
-        raise translate_os_error(error, f"saving {folder.name}") from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)

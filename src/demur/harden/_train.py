@@ -14,8 +14,8 @@ from demur.harden._data import HardenRows, load_rows
 from demur.harden._pairs import PairCollator, PairDataset, RowTokens
 from demur.harden._result import HardenResult
 from demur.llm import ChatRow, Target, load_target, resolve_layers, token_kl
-from demur.paths import hash_value, write_json
-from demur.training import full_disk_as_os_error, quiet_transformers, seeded
+from demur.paths import full_disk_as_os_error, hash_value, write_json
+from demur.training import quiet_transformers, seeded
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from demur.errors import ConfigError, require, translate_os_error
-from demur.llm._runtime import full_disk_as_os_error
-from demur.paths import hash_file, hash_value, write_json
+from demur.paths import full_disk_as_os_error, hash_files, write_json
 
 _RECORD = "demur_base.json"
 """Beside an adapter that demur saved: the name and the hash of its base."""
@@ -33,14 +31,7 @@ def hash_tokenizer(folder: str | Path) -> str:
 
 
 def _hash_found(folder: str | Path, patterns: tuple[str, ...]) -> str:
-    paths = sorted(path for path in Path(folder).iterdir() if any(path.match(one) for one in patterns))
-    return _hash_files(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
-
-
-@lru_cache(maxsize=32)
-def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Of the contents; size and time are there so that a changed file is read again."""
-    return hash_value([[Path(path).name, hash_file(Path(path))] for path, _, _ in files])
+    return hash_files(path for path in sorted(Path(folder).iterdir()) if any(path.match(one) for one in patterns))
 
 
 def save_adapter(module: Any, folder: Path, base: str, base_hash: str | None) -> None:

@@ -7,17 +7,13 @@ rewritten once, in the user's cache, as safetensors and ``tokenizer.json``; what
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from demur.errors import ConfigError, MissingDependencyError, MissingModelError, require, translate_os_error
-from demur.paths import cache_folder, hash_value, write_json
+from demur.paths import cache_folder, hash_value, replace_folder_when_done, write_json
 
 _PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """Files fetched from a hub: weights in safetensors where there are any."""
@@ -167,7 +163,7 @@ def make_plain(folder: Path, name: str, tokenizer: str | None = None) -> Path:
     plain = cache_folder() / "hub" / f"{name.replace('/', '--')}-{key}"
     if (plain / "config.json").is_file():
         return plain
-    with new_folder(plain) as part:
+    with replace_folder_when_done(plain, f"writing {plain}", keep=True) as part:
         for path in folder.iterdir():
             if path.is_file() and path.suffix != ".bin" and not path.name.endswith(".bin.index.json"):
                 shutil.copyfile(path, part / path.name)
@@ -176,34 +172,6 @@ def make_plain(folder: Path, name: str, tokenizer: str | None = None) -> Path:
         if not (part / "tokenizer.json").is_file():
             _rewrite_tokenizer(part, tokenizer)
     return plain
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder beside ``path`` that takes its name when the block ends well, and goes when it does not.
-
-    Raises
-    ------
-    StorageError
-        The disk is full or not writable.
-    """
-    part: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        yield part
-        part.chmod(0o755)
-        try:
-            os.rename(part, path)
-        except OSError:
-            # Somebody else made the same one meanwhile.
-            if not path.is_dir():
-                raise
-    except OSError as error:
-        raise translate_os_error(error, f"writing {path}") from error
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def _rewrite_weights(source: Path, target: Path) -> None:

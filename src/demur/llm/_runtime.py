@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -74,14 +73,3 @@ def full_memory_as_error(doing: str, remedy: str) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(part in text for part in _ALLOCATION_FAILURES):
             raise
         raise NoMemoryError(f"memory ran out while {doing}; {remedy}") from error
-
-
-@contextmanager
-def full_disk_as_os_error() -> Iterator[None]:
-    """Turn what safetensors raises on a full disk into the ``OSError`` that Python would raise."""
-    try:
-        yield
-    except Exception as error:
-        if f"os error {errno.ENOSPC}" in str(error):
-            raise OSError(errno.ENOSPC, "No space left on device") from error
-        raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +25,7 @@ from demur.models._calibrate import Calibration
 from demur.models._card import write_card
 from demur.models._conformal import Conformal
 from demur.models._operating import OperatingPoints
-from demur.paths import hash_file, hash_value, write_json
+from demur.paths import hash_file, hash_value, replace_folder_when_done, write_json
 from demur.tasks import Task
 
 FORMAT = 1
@@ -92,12 +91,7 @@ def save_classifier(classifier: BaseClassifier[Any], folder: Path, extra: dict[s
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and not _is_empty_folder(folder):
         raise UsageError(f"{folder} exists and is no saved model (no {MANIFEST} in it); give a new folder")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise translate_os_error(error, f"saving the model to {folder}") from error
-    try:
+    with replace_folder_when_done(folder, f"saving the model to {folder}") as part:
         classifier._write(part)
         _write_ready(classifier, part)
         task = classifier.task
@@ -124,14 +118,6 @@ def save_classifier(classifier: BaseClassifier[Any], folder: Path, extra: dict[s
         if classifier.calibration is not None:
             manifest["calibrated_probe"] = classifier.calibration.apply(np.array(manifest["probe"])).tolist()
         write_json(part / MANIFEST, manifest)
-        part.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    except OSError as error:
-        raise translate_os_error(error, f"saving the model to {folder}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

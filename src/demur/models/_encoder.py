@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +20,7 @@ from demur.errors import ConfigError, MissingDependencyError, near_match, requir
 from demur.llm import fetch_model, find_fetched, is_causal_name, resolve_causal
 from demur.models._pretrained import VOCABULARIES, check_length, input_names, load_module, load_tokenizer
 from demur.models._short_names import HUB_MODELS
-from demur.paths import hash_file, hash_value
+from demur.paths import hash_files
 from demur.training import (
     RowEncoder,
     TokenLimits,
@@ -105,18 +105,11 @@ def _find_embedded(name: str) -> str:
 
 def hash_model(folder: str | Path) -> str:
     """SHA-256 over what decides an encoder's vectors: ``config.json``, the vocabulary and the safetensors."""
-    paths = [path for path in sorted(Path(folder).iterdir()) if _decides(path.name)]
-    return _hash_files(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths))
+    return hash_files(path for path in sorted(Path(folder).iterdir()) if _decides(path.name))
 
 
 def _decides(name: str) -> bool:
     return name in ("config.json", *VOCABULARIES) or name.endswith(".safetensors")
-
-
-@lru_cache(maxsize=16)
-def _hash_files(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Of the contents; size and time are there so that a changed file is read again."""
-    return hash_value([[Path(path).name, hash_file(Path(path))] for path, _, _ in files])
 
 
 @dataclass(frozen=True)

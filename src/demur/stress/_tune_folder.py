@@ -77,7 +77,7 @@ class TuneFolder:
         """
         import torch
 
-        from demur.training import full_disk_as_os_error
+        from demur.paths import full_disk_as_os_error
 
         if self.folder is None:
             return

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from demur.training._memory import estimate_memory as estimate_memory
     from demur.training._memory import measure_activations as measure_activations
     from demur.training._memory import read_shape as read_shape
-    from demur.training._runtime import full_disk_as_os_error as full_disk_as_os_error
     from demur.training._runtime import pick_device as pick_device
     from demur.training._runtime import quiet_transformers as quiet_transformers
     from demur.training._runtime import seeded as seeded
@@ -79,7 +78,6 @@ __getattr__, __dir__, __all__ = attach(
         "check_memory": "_memory",
         "count_parameters": "_memory",
         "estimate_memory": "_memory",
-        "full_disk_as_os_error": "_runtime",
         "load_weights": "_checkpoint",
         "make_loss": "_losses",
         "make_multi_loss": "_losses",

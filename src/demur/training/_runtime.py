@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import warnings
 from collections.abc import Iterator
@@ -63,16 +62,3 @@ def pick_device(wanted: str) -> torch.device:
         assert found is not None
         return found
     return torch.device("cpu")
-
-
-@contextmanager
-def full_disk_as_os_error() -> Iterator[None]:
-    """Turn what safetensors and torch raise on a full disk into the ``OSError`` that Python would raise."""
-    try:
-        yield
-    except Exception as error:
-        text = str(error)
-        # safetensors has an error of its own; torch's archive writer fails an inner check.
-        if f"os error {errno.ENOSPC}" in text or "inline_container" in text:
-            raise OSError(errno.ENOSPC, "No space left on device") from error
-        raise

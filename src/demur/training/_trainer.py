@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from demur.errors import DemurError, TrainingError, require, translate_os_error
+from demur.paths import full_disk_as_os_error
 from demur.tasks import Task
 from demur.training._checkpoint import fingerprint_training
 from demur.training._config import TrainConfig
 from demur.training._data import PadCollator, TokenDataset
-from demur.training._runtime import full_disk_as_os_error, quiet_transformers, seeded
+from demur.training._runtime import quiet_transformers, seeded
 from demur.training._scores import ValidationScore
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Folders are written whole or not at all."""
+"""The folders of an export are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from demur.errors import StorageError
-from demur.harden._export import whole_folder
+from demur.paths import replace_folder_when_done
 
 
 def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "adapter") as part:
+    with replace_folder_when_done(tmp_path / "adapter", "saving adapter") as part:
         (part / "a").write_text("new")
         assert not (tmp_path / "adapter").exists()
     assert (tmp_path / "adapter" / "a").read_text() == "new"
@@ -21,17 +21,17 @@ def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_an_older_folder_is_replaced_by_a_whole_one_alone(tmp_path: Path) -> None:
     for text in ("old", "new"):
-        with whole_folder(tmp_path / "adapter") as part:
+        with replace_folder_when_done(tmp_path / "adapter", "saving adapter") as part:
             (part / text).touch()
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["new"]
-    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "adapter"):
+    with pytest.raises(KeyboardInterrupt), replace_folder_when_done(tmp_path / "adapter", "saving adapter"):
         raise KeyboardInterrupt
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["new"]
 
 
 def test_a_full_disk_leaves_nothing_half(tmp_path: Path) -> None:
     def fill() -> None:
-        with whole_folder(tmp_path / "merged") as part:
+        with replace_folder_when_done(tmp_path / "merged", "saving merged") as part:
             (part / "half").touch()
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from demur.errors import ConfigError, MissingDependencyError, MissingModelError, StorageError
+from demur.errors import ConfigError, MissingDependencyError, MissingModelError
 from demur.llm import _hub as module
 from demur.llm import fetch_model, find_fetched
 
@@ -240,21 +240,6 @@ def test_a_missing_sentencepiece_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(MissingDependencyError, match=r"SentencePiece file.*pip install 'demur\[hub\]'"):
         fetch_model("one/model")
-
-
-def test_nothing_is_left_of_a_folder_that_could_not_be_written(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="no disk space left while writing"), module.new_folder(tmp_path / "x"):
-        raise OSError(28, "No space left on device")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_another_process_made_meanwhile_is_kept(tmp_path: Path) -> None:
-    with module.new_folder(tmp_path / "x") as part:
-        (part / "mine").write_text("")
-        (tmp_path / "x").mkdir()
-        (tmp_path / "x" / "theirs").write_text("")
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-    assert [path.name for path in (tmp_path / "x").iterdir()] == ["theirs"]
 
 
 def test_what_was_fetched_before_is_found_and_no_hub_is_asked(

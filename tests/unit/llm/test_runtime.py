@@ -5,7 +5,7 @@ import torch
 
 from demur.errors import ConfigError, NoMemoryError
 from demur.llm import evaluating, full_memory_as_error
-from demur.llm._runtime import choose_device, choose_dtype, full_disk_as_os_error
+from demur.llm._runtime import choose_device, choose_dtype
 
 
 def test_without_a_gpu_auto_is_the_processor_in_float32(monkeypatch):
@@ -54,11 +54,3 @@ def test_full_memory_names_the_remedy():
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="shapes differ"), full_memory_as_error("baking", "eat less"):
         raise RuntimeError("shapes differ")
-
-
-def test_a_full_disk_is_what_python_calls_it():
-    with pytest.raises(OSError, match="No space left") as found, full_disk_as_os_error():
-        raise ValueError("I/O error: os error 28")
-    assert found.value.errno == 28
-    with pytest.raises(ValueError, match="other"), full_disk_as_os_error():
-        raise ValueError("other")

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from demur.training import full_disk_as_os_error, pick_device, quiet_transformers, seeded
+from demur.training import pick_device, quiet_transformers, seeded
 
 
 def draw() -> tuple[float, float, float]:
@@ -64,16 +64,3 @@ def test_quiet_transformers_drops_its_announcements_alone() -> None:
 
 def test_cpu_is_picked_when_asked_for() -> None:
     assert pick_device("cpu").type == "cpu"
-
-
-@pytest.mark.parametrize(
-    "text", ["I/O error: No space left on device (os error 28)", "fail at inline_container.cc:672"]
-)
-def test_a_full_disk_is_an_os_error_whoever_met_it(text: str) -> None:
-    with pytest.raises(OSError, match="No space left on device"), full_disk_as_os_error():
-        raise RuntimeError(text)
-
-
-def test_other_errors_pass_unchanged() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), full_disk_as_os_error():
-        raise RuntimeError("shapes differ")

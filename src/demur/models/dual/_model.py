@@ -19,9 +19,9 @@ from demur.models._several import answer_all, count_classes, predict_all, softma
 from demur.models._torch import TokenizedClassifier
 from demur.models.dual._config import DualConfig
 from demur.models.dual._train import fit_dual
-from demur.paths import write_json
+from demur.paths import full_disk_as_os_error, write_json
 from demur.tasks import Task
-from demur.training import full_disk_as_os_error, pick_device
+from demur.training import pick_device
 
 if TYPE_CHECKING:
     from demur.models.dual._module import SharedEncoder

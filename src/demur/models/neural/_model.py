@@ -14,8 +14,8 @@ from demur.errors import require
 from demur.models._torch import TorchClassifier
 from demur.models.neural._config import NeuralConfig
 from demur.models.neural._train import fit_neural
-from demur.paths import write_json
-from demur.training import RowEncoder, full_disk_as_os_error, pick_device
+from demur.paths import full_disk_as_os_error, write_json
+from demur.training import RowEncoder, pick_device
 
 if TYPE_CHECKING:
     from demur.models.neural._module import TextNetwork

@@ -17,8 +17,7 @@ from demur.data import Records, cross_validate
 from demur.errors import ConfigError
 from demur.models._artifact import MANIFEST
 from demur.models._base import BaseClassifier
-from demur.paths import hash_value, replace_when_done
-from demur.training import full_disk_as_os_error
+from demur.paths import full_disk_as_os_error, hash_value, replace_when_done
 
 if TYPE_CHECKING:
     from demur.models.transformer._config import DistillSettings

@@ -17,7 +17,8 @@ from demur.models.transformer._causal import is_causal, mark_texts
 from demur.models.transformer._config import TransformerConfig
 from demur.models.transformer._presets import PRESETS
 from demur.models.transformer._train import fit_transformer
-from demur.training import full_disk_as_os_error, pick_device, quiet_transformers
+from demur.paths import full_disk_as_os_error
+from demur.training import pick_device, quiet_transformers
 
 if TYPE_CHECKING:
     from torch import nn

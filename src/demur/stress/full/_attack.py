@@ -98,7 +98,7 @@ def _training_all(module: Any) -> Iterator[dict[str, Any]]:
 def _save(folder: Path, parameters: dict[str, Any]) -> None:
     from safetensors.torch import save_file
 
-    from demur.training import full_disk_as_os_error
+    from demur.paths import full_disk_as_os_error
 
     try:
         with full_disk_as_os_error():

@@ -115,7 +115,7 @@ def _describe(target: Target, config: LoraConfig, name: str, seed: int) -> Tuned
 
 
 def _save_on_top(module: Any, folder: Path, name: str) -> None:
-    from demur.training import full_disk_as_os_error
+    from demur.paths import full_disk_as_os_error
 
     try:
         with full_disk_as_os_error():
