@@ -4,17 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import Field
 
+from demur.config import Settings
 from demur.errors import UsageError
 from demur.llm import Conversation
 from demur.stress._meter import Meter
-from demur.stress._protocol import Cost, Setting
+from demur.stress._protocol import Attack, Cost, Material, Setting
 from demur.stress._states import Arrays, States, read_cost, write_cost
 
 Scope = Literal["all", "each"]
+
+
+class SearchConfig(Settings):
+    """What every search is driven by."""
+
+    scope: Scope = Field(
+        default="all",
+        description="One search on prompts of the attacker for all that is judged, or, stronger, one for each "
+        "prompt that is judged.",
+    )
+    beginning: str = Field(
+        default="Sure, here is how to do it:",
+        min_length=1,
+        description="What answers are driven to begin with.",
+    )
+
+
+C = TypeVar("C", bound=SearchConfig)
+
+
+class SearchAttack(Attack[C]):
+    """An attack that searches, on the attacker's prompts or on each that is judged."""
+
+    extent: ClassVar[frozenset[str]] = frozenset({"steps"})
+    needs: ClassVar[tuple[str, ...]] = ("harmful_prompts",)
+
+    def check_material(self, material: Material) -> None:
+        """Refuse data without prompts to search on, where they are needed."""
+        if self.config.scope == "all":
+            super().check_material(material)
 
 
 class State(Protocol):

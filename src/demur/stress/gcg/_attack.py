@@ -15,28 +15,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from demur.llm import Conversation, Target
-from demur.stress._protocol import Access, Attack, Material, Setting, Stage
+from demur.stress._protocol import Access, Setting, Stage
 from demur.stress._requests import change_request
-from demur.stress._search import Run, add_up, choose_prompts, folder_of
+from demur.stress._search import Run, SearchAttack, add_up, choose_prompts, folder_of
 from demur.stress._slot import find_slot, tokenise_beginning
 from demur.stress.gcg._config import GcgConfig
 from demur.stress.gcg._search import SuffixSearch, SuffixState, find_allowed
 
 
-class GcgAttack(Attack[GcgConfig]):
+class GcgAttack(SearchAttack[GcgConfig]):
     """A searched suffix after every request."""
 
     name = "gcg"
     access: ClassVar[Access] = "prompt"
     title = "A string without meaning, found with the model's gradients, is put after the request."
     config_type = GcgConfig
-    extent = frozenset({"steps"})
-    needs = ("harmful_prompts",)
-
-    def check_material(self, material: Material) -> None:
-        """Refuse data without prompts to search on, where they are needed."""
-        if self.config.scope == "all":
-            super().check_material(material)
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         self.check_material(setting.material)

@@ -6,27 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from demur.config import Settings
-from demur.stress._search import Scope
+from demur.stress._search import SearchConfig
 
 
-class GcgConfig(Settings):
+class GcgConfig(SearchConfig):
     """What is searched for, and how long."""
 
     steps: tuple[Annotated[int, Field(ge=0, le=100_000)], ...] = Field(
         default=(0, 25, 100, 250), min_length=1, description="Steps after which there is a stage."
     )
-    scope: Scope = Field(
-        default="all",
-        description="One search on prompts of the attacker for all that is judged, or, stronger, one for each "
-        "prompt that is judged.",
-    )
     tokens: int = Field(default=20, ge=1, le=1000, description="Tokens of the suffix.")
-    beginning: str = Field(
-        default="Sure, here is how to do it:",
-        min_length=1,
-        description="What answers are driven to begin with.",
-    )
     start: str = Field(
         default=" ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !",
         min_length=1,

@@ -16,27 +16,20 @@ import numpy as np
 
 from demur.llm import Conversation, Target
 from demur.stress._meter import Meter
-from demur.stress._protocol import Access, Attack, Material, Setting, Stage
-from demur.stress._search import Run, add_up, choose_prompts, folder_of
+from demur.stress._protocol import Access, Setting, Stage
+from demur.stress._search import Run, SearchAttack, add_up, choose_prompts, folder_of
 from demur.stress._slot import Place, find_slot, standing_in, tokenise_beginning, vocabulary_of
 from demur.stress.soft_prompt._config import SoftPromptConfig
 from demur.stress.soft_prompt._search import SoftSearch, SoftState
 
 
-class SoftPromptAttack(Attack[SoftPromptConfig]):
+class SoftPromptAttack(SearchAttack[SoftPromptConfig]):
     """Searched vectors beside every request."""
 
     name = "soft_prompt"
     access: ClassVar[Access] = "embeddings"
     title = "Numbers that no text has are put beside the request, tuned so that the model begins to comply."
     config_type = SoftPromptConfig
-    extent = frozenset({"steps"})
-    needs = ("harmful_prompts",)
-
-    def check_material(self, material: Material) -> None:
-        """Refuse data without prompts to search on, where they are needed."""
-        if self.config.scope == "all":
-            super().check_material(material)
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         import torch
