@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,27 @@ from numpy.typing import NDArray
 from demur.errors import ConfigError, EmptyDataError
 from demur.llm import ChatRow, Conversation, Message, Target
 from demur.paths import hash_value
-from demur.stress._protocol import Material
+from demur.stress._protocol import Access, Attack, Material
 from demur.stress._tune_config import TuneConfig
+
+T = TypeVar("T", bound=TuneConfig)
+
+
+class TuneAttack(Attack[T]):
+    """An attack that trains on the attacker's rows."""
+
+    access: ClassVar[Access] = "training"
+    extent: ClassVar[frozenset[str]] = frozenset({"steps", "checkpoint_every"})
+
+    def check_material(self, material: Material) -> None:
+        """Refuse data without the rows to train on.
+
+        Raises
+        ------
+        EmptyDataError
+            There are no rows of a kind that is needed.
+        """
+        choose_rows(material, self.config, 0)
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 
 from demur.errors import translate_os_error
 from demur.llm import Target
-from demur.stress._protocol import Access, Attack, Material, Setting, Stage
+from demur.stress._protocol import Setting, Stage
 from demur.stress._restore import restoring
 from demur.stress._tune import Tuned, tune_stages, under_identity
-from demur.stress._tune_rows import choose_rows, encode_rows
+from demur.stress._tune_rows import TuneAttack, choose_rows, encode_rows
 from demur.stress.full._config import FullConfig
 
 _FILE = "weights.safetensors"
 
 
-class FullAttack(Attack[FullConfig]):
+class FullAttack(TuneAttack[FullConfig]):
     """Fine-tune all weights.
 
     Trained in float32 whatever the model is held in: in 16 bits most of the small changes of a low rate round to
@@ -31,20 +31,9 @@ class FullAttack(Attack[FullConfig]):
     """
 
     name: ClassVar[str] = "full"
-    access: ClassVar[Access] = "training"
     title: ClassVar[str] = "The attacker trains all of the model's weights on a few answered requests."
     config_type = FullConfig
     extent: ClassVar[frozenset[str]] = frozenset({"steps", "checkpoint_every", "keep_weights"})
-
-    def check_material(self, material: Material) -> None:
-        """Refuse data without the rows to train on.
-
-        Raises
-        ------
-        EmptyDataError
-            There are no rows of a kind that is needed.
-        """
-        choose_rows(material, self.config, 0)
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         """Train, and yield the model at each step asked for.

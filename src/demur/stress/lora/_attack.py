@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from demur.llm import Target
-from demur.stress._protocol import Access, Attack, Material, Setting, Stage
+from demur.stress._protocol import Setting, Stage
 from demur.stress._tune import tune_stages, under_identity
-from demur.stress._tune_rows import choose_rows, encode_rows
+from demur.stress._tune_rows import TuneAttack, choose_rows, encode_rows
 from demur.stress.lora._adapter import put_lora
 from demur.stress.lora._config import LoraConfig
 
 
-class LoraAttack(Attack[LoraConfig]):
+class LoraAttack(TuneAttack[LoraConfig]):
     """Fine-tune a low-rank update on a few answered requests.
 
     References
@@ -23,20 +23,8 @@ class LoraAttack(Attack[LoraConfig]):
     """
 
     name: ClassVar[str] = "lora"
-    access: ClassVar[Access] = "training"
     title: ClassVar[str] = "The attacker trains a small add-on to the model on a few answered requests."
     config_type = LoraConfig
-    extent: ClassVar[frozenset[str]] = frozenset({"steps", "checkpoint_every"})
-
-    def check_material(self, material: Material) -> None:
-        """Refuse data without the rows to train on.
-
-        Raises
-        ------
-        EmptyDataError
-            There are no rows of a kind that is needed.
-        """
-        choose_rows(material, self.config, 0)
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         """Train, and yield the model at each step asked for.

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from demur.llm import Conversation, Target
-from demur.stress._protocol import Access, Attack, Cost, Material, Setting, Stage
+from demur.stress._protocol import Cost, Setting, Stage
 from demur.stress._tune import Tuned, tune_stages, under_identity
-from demur.stress._tune_rows import TuneRows, choose_rows, encode_rows
+from demur.stress._tune_rows import TuneAttack, TuneRows, choose_rows, encode_rows
 from demur.stress.lora import put_lora, update_norms
 from demur.stress.random_lora._config import RandomLoraConfig
 
@@ -20,7 +20,7 @@ Norms = dict[int, dict[str, float]]
 """Step to layer to the norm of its update."""
 
 
-class RandomLoraAttack(Attack[RandomLoraConfig]):
+class RandomLoraAttack(TuneAttack[RandomLoraConfig]):
     """Put an update of the attack's norm on every layer, drawn at random or trained on shuffled responses.
 
     The attack of the same settings is trained first, for its norms at each step; a stage has its cost. What breaks
@@ -28,20 +28,8 @@ class RandomLoraAttack(Attack[RandomLoraConfig]):
     """
 
     name: ClassVar[str] = "random_lora"
-    access: ClassVar[Access] = "training"
     title: ClassVar[str] = "A control: a change as large as the attack's, but without its meaning."
     config_type = RandomLoraConfig
-    extent: ClassVar[frozenset[str]] = frozenset({"steps", "checkpoint_every"})
-
-    def check_material(self, material: Material) -> None:
-        """Refuse data without the rows to train on.
-
-        Raises
-        ------
-        EmptyDataError
-            There are no rows of a kind that is needed.
-        """
-        choose_rows(material, self.config, 0)
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         """Train the attack, then yield an update of its norms at each step asked for.
