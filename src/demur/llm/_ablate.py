@@ -196,7 +196,10 @@ def _basis(direction: Vectors, width: int) -> torch.Tensor:
             "find the direction on this model",
             key="direction",
         )
-    if np.linalg.matrix_rank(rows) < len(rows) or not np.isfinite(rows).all():
+    # Before the rank, which cannot be found of what is not finite.
+    if not np.isfinite(rows).all():
+        raise ConfigError("the direction holds NaN or infinity; find it anew on this model", key="direction")
+    if np.linalg.matrix_rank(rows) < len(rows):
         raise ConfigError("the direction is zero, or one of several is made of the others", key="direction")
     return torch.from_numpy(np.linalg.qr(rows.T)[0].T.copy())
 

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from demur.errors import ConfigError, require, translate_os_error
-from demur.paths import full_disk_as_os_error, hash_files, write_json
+from demur.llm._runtime import quiet_announcements
+from demur.paths import full_disk_as_os_error, hash_files, hash_value, write_json
 
 _RECORD = "demur_base.json"
 """Beside an adapter that demur saved: the name and the hash of its base."""
-_DECIDES_WEIGHTS = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", "*.gguf")
+_DECIDES_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+_CONFIGS = ("config.json", "adapter_config.json")
+_OF_THE_WRITER = {"transformers_version", "peft_version", "_name_or_path"}
+"""Keys of a configuration that tell who wrote it and from where, and nothing about the model."""
 _DECIDES_TEXT = (
     *("tokenizer*", "*.jinja", "vocab*", "merges.txt", "*.model", "added_tokens.json"),
     *("special_tokens_map.json", "chat_template*", "generation_config.json"),
@@ -21,13 +25,32 @@ _WEIGHTS = "adapter_model.safetensors"
 
 
 def hash_weights(folder: str | Path) -> str:
-    """SHA-256 over what a folder's model is: its configuration and its weights."""
-    return _hash_found(folder, _DECIDES_WEIGHTS)
+    """SHA-256 over what a folder's model is: its configuration and its weights.
+
+    Saved again by another release of transformers or peft, the same model has the same hash.
+    """
+    configs = [path for name in _CONFIGS if (path := Path(folder) / name).is_file()]
+    return hash_value([[[path.name, _read_plain(path)] for path in configs], _hash_found(folder, _DECIDES_WEIGHTS)])
 
 
 def hash_tokenizer(folder: str | Path) -> str:
     """SHA-256 over how text and tokens of a folder's model become each other, and where its answers end."""
     return _hash_found(folder, _DECIDES_TEXT)
+
+
+def _read_plain(config: Path) -> Any:
+    """A configuration without what its writer said of itself; its text where it is no JSON."""
+    text = config.read_text(encoding="utf-8", errors="replace")
+    try:
+        return _drop_writer(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _drop_writer(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _drop_writer(one) for key, one in value.items() if key not in _OF_THE_WRITER}
+    return value
 
 
 def _hash_found(folder: str | Path, patterns: tuple[str, ...]) -> str:
@@ -102,7 +125,8 @@ def put_adapter(module: Any, adapter: str, base: str, base_folder: str | None) -
     try:
         _check_base(folder, base, base_folder)
         _check_shapes(folder, module, base)
-        return peft.PeftModel.from_pretrained(module, str(folder), is_trainable=False).eval()
+        with quiet_announcements():
+            return peft.PeftModel.from_pretrained(module, str(folder), is_trainable=False).eval()
     except ConfigError:
         raise
     except Exception as error:

@@ -79,7 +79,6 @@ def read_hidden(
     layers = list(layers)
     check_layers(layers, len(find_blocks(module)))
     found: dict[int, Vectors] = {}
-    seen: dict[int, torch.Tensor] = {}
     with (
         evaluating(module),
         torch.no_grad(),
@@ -87,14 +86,14 @@ def read_hidden(
     ):
         for batch in plan_batches([len(row) for row in rows]):
             ids, mask = pad_right([rows[row] for row in batch], 0)
-            with watch_layers(module, layers, seen.__setitem__):
+            seen = _Picks([len(rows[row]) for row in batch], at)
+            with watch_layers(module, layers, seen.add):
                 module(
                     input_ids=torch.from_numpy(ids).to(module.device),
                     attention_mask=torch.from_numpy(mask).to(module.device),
                     use_cache=False,
                 )
-            states = torch.stack([seen[layer] for layer in layers], dim=2).float().cpu().numpy()  # (b, t, l, d)
-            found |= {row: _pick(states[place, : len(rows[row])], at) for place, row in enumerate(batch)}
+            found |= dict(zip(batch, seen.rows(layers), strict=True))
     ordered = [found[row] for row in range(len(rows))]
     if at == "all":
         return ordered
@@ -102,8 +101,26 @@ def read_hidden(
     return np.stack(ordered) if ordered else np.empty((0, len(layers), width), dtype=np.float32)
 
 
-def _pick(states: Vectors, at: Literal["last", "mean", "all"]) -> Vectors:
-    if at == "all":
-        return states.copy()
-    picked: Vectors = states[-1] if at == "last" else states.mean(axis=0)
-    return picked.copy()
+class _Picks:
+    """What is wanted of each layer's states, taken as soon as they are there; the states themselves are let go."""
+
+    def __init__(self, lengths: Sequence[int], at: Literal["last", "mean", "all"]) -> None:
+        self._lengths, self._at = lengths, at
+        self._found: dict[int, list[Vectors]] = {}
+
+    def add(self, layer: int, states: torch.Tensor) -> None:
+        """Take in the states ``(b, t, d)`` of a layer."""
+        self._found[layer] = [
+            self._pick(row[:length]).float().cpu().numpy()
+            for row, length in zip(states, self._lengths, strict=True)
+        ]
+
+    def rows(self, layers: Sequence[int]) -> list[Vectors]:
+        """Of each row ``(layers, d)``, or ``(t, layers, d)`` where all tokens are wanted."""
+        places = range(len(self._lengths))
+        return [np.stack([self._found[layer][place] for layer in layers], axis=-2) for place in places]
+
+    def _pick(self, states: torch.Tensor) -> torch.Tensor:
+        if self._at == "all":
+            return states
+        return states[-1] if self._at == "last" else states.float().mean(dim=0)

@@ -14,6 +14,8 @@ from demur.llm._conversation import Conversation, Reply
 from demur.llm._load import resolve_causal
 
 _DTYPES = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as ``max_lora_rank``; an adapter of a lower rank runs under the next higher one."""
 
 
 def generate_with_vllm(
@@ -41,7 +43,7 @@ def generate_with_vllm(
     Raises
     ------
     ConfigError
-        The model has no chat template, or an adapter's folder cannot be read.
+        The model has no chat template, an adapter's folder cannot be read, or its rank is above what vLLM runs.
     MissingDependencyError
         vLLM is not installed.
     """
@@ -57,7 +59,7 @@ def generate_with_vllm(
         model=folder,
         dtype=_DTYPES[config.dtype],
         seed=generation.seed,
-        **({"enable_lora": True, "max_lora_rank": max(ranks)} if ranks else {}),
+        **({"enable_lora": True, "max_lora_rank": _round_up(max(ranks))} if ranks else {}),
     )
     prompts = [{"prompt_token_ids": chat.prompt_ids(one).tolist()} for one in conversations]
     sampling = [_sampling(vllm.SamplingParams, generation, chat, row) for row in range(len(prompts))]
@@ -80,6 +82,18 @@ def _read_rank(path: str) -> int:
             f"{file} cannot be read as that of a LoRA adapter ({type(error).__name__}); give an adapter's folder",
             key="adapter",
         ) from error
+
+
+def _round_up(rank: int) -> int:
+    """The lowest rank that vLLM takes and that holds this one."""
+    for known in _RANKS:
+        if rank <= known:
+            return known
+    raise ConfigError(
+        f"an adapter has rank {rank}, and vLLM runs none above {_RANKS[-1]}; ask it through Target.generate, or "
+        "merge it",
+        key="adapter",
+    )
 
 
 def _sampling(make: Any, generation: GenerationConfig, chat: Chat, row: int) -> Any:

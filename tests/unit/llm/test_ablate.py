@@ -214,6 +214,8 @@ def test_requests_that_look_the_same_have_no_direction(target, conversations):
         (np.ones(31), r"shape \(31,\), .* is 32 wide"),
         (np.zeros(32), "is zero"),
         (np.ones((2, 32)), "made of the others"),
+        (np.full(32, np.nan), "holds NaN or infinity"),
+        (np.full(32, np.inf), "holds NaN or infinity"),
     ],
 )
 def test_a_direction_that_is_none_is_refused(target, wrong, said):

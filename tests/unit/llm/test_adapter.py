@@ -128,3 +128,43 @@ def test_the_hash_is_of_what_decides_the_answers(save_base, tmp_path):
     (base / "notes.txt").write_text("x")
     assert hash_weights(base) == before
     assert hash_weights(save_base("other", seed=1)) != before
+
+
+def rewrite(folder, name, **changes):
+    """A configuration as another release would have written it."""
+    config = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(config | changes, sort_keys=True))
+
+
+def test_a_base_saved_again_by_another_release_is_the_same_base(adapted):
+    base, adapter, _ = adapted
+    before = hash_weights(base), hash_weights(adapter)
+    rewrite(base, "config.json", transformers_version="9.9", _name_or_path="elsewhere")
+    rewrite(adapter, "adapter_config.json", peft_version="9.9")
+    assert (hash_weights(base), hash_weights(adapter)) == before
+    assert load(base, adapter).has_adapter
+
+
+def test_a_base_of_another_configuration_is_another_base(adapted):
+    base, adapter, _ = adapted
+    rewrite(base, "config.json", rope_theta=77.0)
+    with pytest.raises(ConfigError, match="whose weights are others"):
+        load(base, adapter)
+
+
+def test_announcements_of_libraries_are_not_shown(adapted, monkeypatch):
+    import warnings
+
+    from peft import PeftModel
+
+    base, adapter, _ = adapted
+    read = PeftModel.from_pretrained.__func__
+
+    def announce(kind, *given, **named):
+        warnings.warn_explicit("will be removed", FutureWarning, "x.py", 1, module="transformers.modeling_utils")
+        return read(kind, *given, **named)
+
+    monkeypatch.setattr(PeftModel, "from_pretrained", classmethod(announce))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(base, adapter)

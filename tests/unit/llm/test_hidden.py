@@ -88,3 +88,15 @@ def test_full_memory_is_one_sentence(target, rows, monkeypatch):
     monkeypatch.setattr(target.module, "forward", fail)
     with pytest.raises(NoMemoryError, match="memory ran out while reading hidden states; give fewer"):
         target.hidden_states(rows, [1])
+
+
+def test_states_of_other_tokens_and_layers_are_not_kept(target, rows, monkeypatch):
+    """A long batch at many layers would not fit the memory beside the model."""
+    sizes = []
+    stack = torch.stack
+    monkeypatch.setattr(torch, "stack", lambda *given, **named: sizes.append(1) or stack(*given, **named))
+    cpu = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda one: sizes.append(one.numel()) or cpu(one))
+    target.hidden_states(rows, [1, 2, 3], "last")
+    assert sizes
+    assert max(sizes) == 32

@@ -63,3 +63,16 @@ def test_each_adapter_answers_the_same_prompts(fake, save_base, tmp_path):
 def test_a_folder_without_adapter_is_refused(fake, save_base, tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be read as that of a LoRA adapter \(FileNotFoundError\)"):
         generate_with_vllm(TargetConfig(model=str(save_base())), {"one": str(tmp_path / "x")}, ASKED)
+
+
+@pytest.mark.parametrize(("rank", "wanted"), [(1, 8), (4, 8), (16, 16), (48, 64), (300, 320)])
+def test_a_rank_that_vllm_does_not_take_is_rounded_up(fake, save_base, tmp_path, rank, wanted):
+    (tmp_path / "adapter_config.json").write_text(f'{{"r": {rank}}}')
+    generate_with_vllm(TargetConfig(model=str(save_base())), {"one": str(tmp_path)}, ASKED)
+    assert fake.engine["max_lora_rank"] == wanted
+
+
+def test_a_rank_above_all_of_vllms_is_refused(fake, save_base, tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"r": 1024}')
+    with pytest.raises(ConfigError, match=r"rank 1024, and vLLM runs none above 512; .*Target\.generate"):
+        generate_with_vllm(TargetConfig(model=str(save_base())), {"one": str(tmp_path)}, ASKED)
