@@ -30,7 +30,8 @@ def hash_weights(folder: str | Path) -> str:
     Saved again by another release of transformers or peft, the same model has the same hash.
     """
     configs = [path for name in _CONFIGS if (path := Path(folder) / name).is_file()]
-    return hash_value([[[path.name, _read_plain(path)] for path in configs], _hash_found(folder, _DECIDES_WEIGHTS)])
+    plain = [[path.name, _read_plain(path)] for path in configs]
+    return hash_value([plain, _hash_found(folder, _DECIDES_WEIGHTS)])
 
 
 def hash_tokenizer(folder: str | Path) -> str:
