@@ -57,7 +57,7 @@ def curve_area(
     return Estimate(float(drawn.values[0]), low, high, n, reason)
 
 
-def carry_forward(values: ArrayLike) -> FloatArray:
+def carry_forward(values: ArrayLike, is_stopped: Sequence[bool] | None = None) -> FloatArray:
     """Fill the steps after a seed's last judged one with that one: a run that was stopped at saturation.
 
     Without it, the rate of later steps is that of the runs that were not yet saturated.
@@ -66,6 +66,9 @@ def carry_forward(values: ArrayLike) -> FloatArray:
     ----------
     values
         ``(seeds, steps, prompts)`` as for :func:`two_level_bootstrap`.
+    is_stopped
+        Whether each seed was stopped at saturation; all were where None. Others ended for another reason, such as
+        a training that failed, and nobody knows how they would have gone on.
 
     Raises
     ------
@@ -73,7 +76,11 @@ def carry_forward(values: ArrayLike) -> FloatArray:
         The shape is another, or a value lies outside 0..1.
     """
     filled = as_cells(values, "values").copy()
-    for seed in filled:
+    if is_stopped is not None and len(is_stopped) != len(filled):
+        raise DataError(f"is_stopped is of {len(is_stopped)} seeds for values of {len(filled)}; pass one for each")
+    for place, seed in enumerate(filled):
+        if is_stopped is not None and not is_stopped[place]:
+            continue
         judged = np.flatnonzero(~np.isnan(seed).all(axis=1))
         if len(judged):
             seed[judged[-1] + 1 :] = seed[judged[-1]]

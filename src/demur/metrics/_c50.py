@@ -75,7 +75,8 @@ def c50(
 
     Maximum likelihood of a logistic curve in log10 budget. The interval is the profile likelihood's for one seed
     without categories, where rows are independent; else a two-level bootstrap of seeds, then prompts by category.
-    An end of the interval that lies beyond the budgets tried is left open (None).
+    An end of the interval that lies beyond the budgets tried is left open (None). With so few categories (or
+    prompts) that all of them break on one side of C50 more often than the level allows, there is no interval.
 
     Parameters
     ----------
@@ -108,8 +109,12 @@ def c50(
     whole = counted.counts.sum(axis=(0, 2))[None]
     fit = _fit(data, whole)
     is_single = levels.n_seeds == 1 and levels.n_clusters == levels.n_prompts
+    clusters = levels.count_clusters(breaks.judged.any(axis=0))
     ends: _Ends
-    if data.is_separated:
+    if clusters < levels.fewest:
+        few = f"no interval: {levels.count_words(clusters)}, fewer than {levels.fewest}"
+        method, ends = "none", (-np.inf, np.inf, few)
+    elif data.is_separated:
         method, ends = "two checkpoints", (float(data.low.max()), float(data.high.min()), _SEPARATED)
     elif is_single:
         method, ends = "profile likelihood", _profile(data, whole[0], settings.level)
@@ -129,10 +134,13 @@ def _describe(breaks: FirstBreaks, data: _Intervals, fit: _Fit, ends: _Ends, how
     middle = float(fit.middle[0])
     bound: Literal["above", "below"] | None = None
     value: float | None = None
+    beside = f"; {reason}" if reason and how[0] == "none" else ""
     if middle == np.inf:
-        bound, high, reason = "above", np.inf, "fewer than half of the prompts broke within the budgets tried"
+        bound, high = "above", np.inf
+        reason = f"fewer than half of the prompts broke within the budgets tried{beside}"
     elif middle == -np.inf:
-        bound, low, reason = "below", -np.inf, "half of the prompts had broken by the smallest budget tried"
+        bound, low = "below", -np.inf
+        reason = f"half of the prompts had broken by the smallest budget tried{beside}"
     else:
         value = data.budget(middle)
     shown = [data.budget(end) if np.isfinite(end) else None for end in (low, high)]

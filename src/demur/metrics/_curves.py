@@ -73,7 +73,8 @@ def two_level_bootstrap(
     """Rate at each step with an interval over seeds, then prompts by category.
 
     Percentile intervals, spread for few seeds. A rate of exactly 0 or 1, which every draw repeats, has Wilson's
-    interval over its prompts.
+    interval over its categories, since nothing tells how alike their prompts are; without categories over its
+    prompts. Where there are too few categories for an interval, the reason names that over prompts alone as well.
 
     Parameters
     ----------
@@ -193,27 +194,42 @@ def _point(
     cells: FloatArray, value: float, draws: FloatArray, levels: TwoLevels, judge: JudgeCalibration | None
 ) -> Estimate:
     """One rate: ``cells`` is ``(seeds, prompts)`` of its step."""
-    n, prompts = int((~np.isnan(cells)).sum()), int((~np.isnan(cells)).any(axis=0).sum())
+    judged = (~np.isnan(cells)).any(axis=0)
+    n, prompts, clusters = int((~np.isnan(cells)).sum()), int(judged.sum()), levels.count_clusters(judged)
     if not n:
         return Estimate(None, None, None, 0, _NOTHING)
     if judge is not None and judge.fault:
         return Estimate(None, None, None, n, judge.fault)
-    is_certain = value in (0.0, 1.0) and len(draws) > 0
-    if is_certain:
-        count = int(value * prompts)
-        low, high = wilson_interval(count, prompts, levels.settings.level)
-        name = "Wilson's" if judge is None else "Lang and Reiczigel's"
-        if judge is not None:
-            corrected = corrected_rate(count, prompts, judge, levels.settings.level)
-            value, low, high = corrected.value or 0.0, corrected.low, corrected.high
-            if corrected.reason:
-                return Estimate(value, low, high, n, corrected.reason)
-        return Estimate(value, low, high, n, f"{name} interval over {prompts} prompts")
+    beside = _beside(value, (prompts, clusters), levels, judge) if len(draws) else None
+    if value in (0.0, 1.0) and len(draws):
+        found, name = _over(value, clusters, judge, levels.settings.level)
+        reason = found.reason or f"{name} interval over {levels.count_words(clusters)}{beside or ''}"
+        return Estimate(found.value, found.low, found.high, n, reason)
     if judge is not None:
         value = rogan_gladen(value, judge.sensitivity, judge.specificity)
         draws = np.clip(_correct(draws, judge, levels.settings.seed, is_difference=False), 0, 1)
     low, high, reason = levels.interval(draws)
+    if beside:
+        reason = f"{reason or f'{levels.count_words(clusters)}: too few for an interval over them'}{beside}"
     return Estimate(value, low, high, n, reason)
+
+
+def _over(rate: float, n: int, judge: JudgeCalibration | None, level: float) -> tuple[Estimate, str]:
+    """A rate of ``n`` independent units, corrected where there is a judge, and whose interval that is."""
+    if judge is not None:
+        return corrected_rate(round(rate * n), n, judge, level), "Lang and Reiczigel's"
+    return Estimate(rate, *wilson_interval(rate * n, n, level), n), "Wilson's"
+
+
+def _beside(rate: float, counts: tuple[int, int], levels: TwoLevels, judge: JudgeCalibration | None) -> str | None:
+    """The interval over prompts alone in words, where there are too few categories to draw."""
+    prompts, clusters = counts
+    if clusters >= min(levels.fewest, prompts):
+        return None
+    found, name = _over(rate, prompts, judge, levels.settings.level)
+    if found.low is None or found.high is None:
+        return None
+    return f"; over the {prompts} prompts alone {name} is {found.low:.3f} to {found.high:.3f}"
 
 
 def _difference(
@@ -223,21 +239,21 @@ def _difference(
     levels: TwoLevels,
     judge: JudgeCalibration | None,
 ) -> PairedDifference:
-    n, prompts = int((~np.isnan(cells)).sum()), int((~np.isnan(cells)).any(axis=0).sum())
+    n, clusters = int((~np.isnan(cells)).sum()), levels.count_clusters((~np.isnan(cells)).any(axis=0))
     if not n:
         return PairedDifference(None, None, Estimate(None, None, None, 0, _NOTHING), None)
     if judge is not None and judge.fault:
         return PairedDifference(None, None, Estimate(None, None, None, n, judge.fault), None)
-    p = two_sided_p(draws) if levels.n_clusters > 1 else None
+    p = two_sided_p(draws, n_clusters=clusters) if clusters > 1 else None
     gain = 1.0 if judge is None else judge.sensitivity + judge.specificity - 1
     a, b = rates if judge is None else (rogan_gladen(rate, judge.sensitivity, judge.specificity) for rate in rates)
     # Not a - b: what clipping takes from a rate would bend the difference.
     value = float(np.clip((rates[0] - rates[1]) / gain, -1, 1))
     kept = draws[~np.isnan(draws)]
     if len(kept) and np.ptp(kept) < _SAME:
-        ends = newcombe_interval(*rates, prompts, levels.settings.level)
+        ends = newcombe_interval(*rates, clusters, levels.settings.level)
         low, high = (float(np.clip(end / gain, -1, 1)) for end in ends)
-        reason = f"Newcombe's interval over {prompts} prompts: every draw gives the same value"
+        reason = f"Newcombe's interval over {levels.count_words(clusters)}: every draw gives the same value"
         return PairedDifference(a, b, Estimate(value, low, high, n, reason), p)
     if judge is not None:
         draws = np.clip(_correct(draws, judge, levels.settings.seed, is_difference=True), -1, 1)

@@ -47,7 +47,7 @@ def survival(
     Turnbull's estimate: the likeliest distribution of first breaks, whatever its shape. Where no checkpoint went
     unjudged it is Kaplan and Meier's at the checkpoints. What is only known to lie between two checkpoints is
     dated at the later one, so that the curve never falls too early. A share of exactly 0 or 1 has Wilson's
-    interval over prompts.
+    interval over categories, without them over prompts.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def survival(
     # Share surviving each budget: all mass whose interval ends later, (m, t).
     later = (lasts[:, None] > budgets[None, :]).astype(np.float64)
     drawn = levels.draw(lambda s, c: turnbull(counted.weigh(s, c), holds) @ later, 4 * len(lasts))
-    prompts = int(breaks.judged.any(axis=0).sum())
+    clusters = levels.count_clusters(breaks.judged.any(axis=0))
     draws = np.clip(drawn.draws, 0, 1)
     values = np.clip(drawn.values, 0, 1)
     points = tuple(
-        _point(float(value), draws[:, place], levels, (breaks.n, prompts)) for place, value in enumerate(values)
+        _point(float(value), draws[:, place], levels, (breaks.n, clusters)) for place, value in enumerate(values)
     )
     broken = np.flatnonzero(values <= 0.5)
     median = float(budgets[broken[0]]) if len(broken) else None
@@ -146,11 +146,11 @@ def _budgets(low: FloatArray, high: FloatArray) -> FloatArray:
 
 
 def _point(value: float, draws: FloatArray, levels: TwoLevels, counts: tuple[int, int]) -> Estimate:
-    n, prompts = counts
+    n, clusters = counts
     value = min(1.0, max(0.0, value))
     if min(value, 1 - value) < 1e-9 and len(draws):
         value = float(round(value))
-        low, high = wilson_interval(value * prompts, prompts, levels.settings.level)
-        return Estimate(value, low, high, n, f"Wilson's interval over {prompts} prompts")
+        low, high = wilson_interval(value * clusters, clusters, levels.settings.level)
+        return Estimate(value, low, high, n, f"Wilson's interval over {levels.count_words(clusters)}")
     low, high, reason = levels.interval(draws)
     return Estimate(value, low, high, n, reason)

@@ -7,6 +7,7 @@ would treat a prompt that is hard under every seed as that many prompts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from scipy import stats
 
 from demur.errors import DataError, EmptyDataError
 from demur.metrics._bootstrap import Bootstrap, Interval, bootstrap_settings, draw_weights, percentile_interval
-from demur.metrics._inputs import FloatArray, IntArray, as_group_ids
+from demur.metrics._inputs import BoolArray, FloatArray, IntArray, as_group_ids
 
 DRAWS = 2000
 FEW_SEEDS = 3
@@ -66,8 +67,24 @@ class TwoLevels:
         elif self.n_seeds < FEW_SEEDS:
             found.append(f"{self.n_seeds} seeds: the spread over trainings is hardly known; look at each seed")
         if self.n_clusters < FEW_CLUSTERS:
-            found.append(f"{self.n_clusters} categories of prompts: too few to say much of others")
+            of = " of prompts" if self.n_clusters < self.n_prompts else ""
+            found.append(f"{self.count_words(self.n_clusters)}{of}: too few to say much of others")
         return tuple(found)
+
+    @property
+    def fewest(self) -> int:
+        """Clusters from which on an interval of this level can be had without any assumption of shape: with fewer,
+        all of them lie on one side of the middle more often than the level allows."""
+        return math.ceil(1 - math.log2(1 - self.settings.level))
+
+    def count_clusters(self, judged: BoolArray) -> int:
+        """Clusters with a prompt that counts, ``(p,)``."""
+        return len(np.unique(self.clusters[judged]))
+
+    def count_words(self, n: int) -> str:
+        """So many clusters in words."""
+        one, many = ("category", "categories") if self.n_clusters < self.n_prompts else ("prompt", "prompts")
+        return f"{n} {one if n == 1 else many}"
 
     def sum_clusters(self, values: FloatArray) -> FloatArray:
         """Sum over the prompts of each cluster: ``(..., p)`` to ``(..., k)``."""
@@ -157,10 +174,20 @@ class TwoLevels:
         return percentile_interval(draws, self.settings.level, self.n_clusters)
 
 
-def two_sided_p(draws: FloatArray, null: float = 0.0) -> float | None:
+def two_sided_p(draws: FloatArray, null: float = 0.0, n_clusters: int | None = None) -> float | None:
     """How rarely draws lie on the other side of ``null``, doubled; never below 2 / (draws + 1).
 
     It is below 1 - level where the percentile interval leaves out the null. None without a defined draw.
+
+    Parameters
+    ----------
+    draws
+        Of the difference.
+    null
+        The difference that is asked about.
+    n_clusters
+        Clusters drawn from: by chance all of ``k`` differ in one direction with probability 2^(1 - k), and p is
+        never below that, however many draws there are.
 
     References
     ----------
@@ -170,7 +197,8 @@ def two_sided_p(draws: FloatArray, null: float = 0.0) -> float | None:
     if not len(kept):
         return None
     below, above = int((kept <= null).sum()), int((kept >= null).sum())
-    return min(1.0, 2 * (1 + min(below, above)) / (len(kept) + 1))
+    floor = 0.0 if n_clusters is None else 2.0 ** (1 - n_clusters)
+    return min(1.0, max(floor, 2 * (1 + min(below, above)) / (len(kept) + 1)))
 
 
 def two_level_settings(options: Any, caller: str) -> Bootstrap:

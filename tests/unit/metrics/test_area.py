@@ -92,3 +92,16 @@ def test_stopped_runs_left_out_would_flatter_the_rest():
     cells[:2, 2] = np.nan
     assert two_level_bootstrap(cells, draws=10).points[2].value == 1
     assert two_level_bootstrap(carry_forward(cells), draws=10).points[2].value == pytest.approx(1 / 3)
+
+
+def test_a_run_that_failed_is_not_carried_on():
+    cells = falling()
+    cells[:2, 3:] = np.nan
+    filled = carry_forward(cells, [True, False, False])
+    np.testing.assert_array_equal(filled[0, 5], cells[0, 2])
+    assert np.isnan(filled[1, 3:]).all()
+
+
+def test_stops_of_another_number_of_seeds_are_refused():
+    with pytest.raises(DataError, match="is_stopped is of 2 seeds for values of 3"):
+        carry_forward(falling(), [True, False])

@@ -195,3 +195,20 @@ def test_one_seed_is_flagged_and_the_result_can_be_written():
     found = json.loads(json.dumps(c50(breaks_of()).to_json()))
     assert found["warnings"] == ["one seed: the intervals do not hold the spread over trainings"]
     assert found["bound"] is None
+
+
+@pytest.mark.parametrize(("clusters", "has_interval"), [(5, False), (6, True)])
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_too_few_categories_give_a_value_and_no_interval(n_seeds, clusters, has_interval):
+    breaks = breaks_of(0, n_seeds=n_seeds)
+    found = c50(breaks, np.arange(breaks.shape[1]) % clusters, draws=100)
+    assert found.value is not None
+    assert (found.low is not None) == has_interval
+    if not has_interval:
+        assert found.reason == "no interval: 5 categories, fewer than 6"
+
+
+def test_a_bound_of_few_prompts_says_so_as_well():
+    found = c50(first_breaks(np.zeros((1, len(BUDGETS), 4)), BUDGETS))
+    assert (found.bound, found.low) == ("above", None)
+    assert found.reason.endswith("; no interval: 4 prompts, fewer than 6")

@@ -234,3 +234,36 @@ def test_a_base_of_other_prompts_is_refused():
 def test_categories_of_other_prompts_are_refused():
     with pytest.raises(DataError, match="groups have shape"):
         two_level_bootstrap(collapse(), np.arange(7))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_rate_that_every_draw_repeats_counts_categories_and_not_their_prompts(value):
+    found = two_level_bootstrap(np.full((3, 50), value), np.arange(50) % 10).points[0]
+    assert (found.low, found.high) == pytest.approx(proportion_confint(10 * value, 10, method="wilson"), abs=1e-12)
+    assert found.reason == "Wilson's interval over 10 categories"
+
+
+def test_a_difference_that_every_draw_repeats_counts_categories():
+    cells = np.full((2, 40), 1.0)
+    found = paired_difference(cells, np.zeros((2, 40)), np.arange(40) % 8).points[0]
+    ends = newcombe_interval(1, 0, 8, 0.95)
+    assert (found.difference.low, found.difference.high) == pytest.approx(ends)
+    assert found.p == pytest.approx(2 ** (1 - 8))
+
+
+def test_with_few_categories_wilsons_interval_over_prompts_stands_beside():
+    cells = (np.random.default_rng(1).random((1, 60)) < 0.4).astype(float)
+    few, enough = (two_level_bootstrap(cells, np.arange(60) % k, draws=200).points[0] for k in (5, 6))
+    low, high = proportion_confint(cells.sum(), 60, method="wilson")
+    assert few.reason == (
+        "5 categories: too few for an interval over them; over the 60 prompts alone Wilson's is "
+        f"{low:.3f} to {high:.3f}"
+    )
+    assert enough.reason is None
+
+
+def test_with_one_category_there_is_wilsons_interval_in_words():
+    cells = (np.random.default_rng(1).random((1, 60)) < 0.4).astype(float)
+    found = two_level_bootstrap(cells, np.zeros(60), draws=50).points[0]
+    assert (found.low, found.high) == (None, None)
+    assert "all rows are of one group; over the 60 prompts alone Wilson's is" in found.reason

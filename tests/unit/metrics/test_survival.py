@@ -143,3 +143,10 @@ def test_without_a_judged_response_there_is_no_curve():
 def test_results_can_be_written_as_json():
     found = survival(first_breaks(cells_of([1, 2, 3]), STEPS), draws=10)
     assert json.loads(json.dumps(found.to_json()))["n"] == 3
+
+
+def test_a_share_of_one_counts_categories_where_prompts_have_some():
+    breaks = first_breaks(np.zeros((1, 3, 30)), [0, 1, 2])
+    found = survival(breaks, np.arange(30) % 10, draws=50).points[0]
+    assert (found.low, found.high) == wilson_interval(10, 10)
+    assert found.reason == "Wilson's interval over 10 categories"

@@ -184,3 +184,25 @@ def test_intervals_cover_the_truth_as_often_as_they_say(n_seeds, seed_sd, prompt
 
 def test_an_interval_of_three_differing_seeds_covers_the_truth():
     assert coverage(3, 0.5, 0.2, 0.5, repeats=100) >= 0.88
+
+
+@pytest.mark.parametrize(("level", "fewest"), [(0.95, 6), (0.8, 4), (0.99, 8)])
+def test_the_fewest_clusters_are_those_that_rarely_lie_on_one_side(level, fewest):
+    levels = TwoLevels((1, 10), None, Bootstrap(level=level))
+    assert levels.fewest == fewest
+    assert 2 ** (1 - fewest) <= 1 - level < 2 ** (2 - fewest)
+
+
+@pytest.mark.parametrize(("clusters", "floor"), [(2, 0.5), (5, 1 / 16), (6, 1 / 32), (40, 2 / 2001)])
+def test_p_is_never_below_what_chance_gives_so_few_clusters(clusters, floor):
+    assert two_sided_p(np.full(2000, 0.7), n_clusters=clusters) == pytest.approx(floor)
+
+
+def test_prompts_without_a_category_are_called_prompts():
+    assert TwoLevels((3, 4), None, Bootstrap()).warnings == ("4 prompts: too few to say much of others",)
+    assert TwoLevels((3, 4), list("aabb"), Bootstrap()).count_words(1) == "1 category"
+
+
+def test_clusters_are_counted_where_a_prompt_counts():
+    levels = TwoLevels((1, 4), list("aabc"), Bootstrap())
+    assert levels.count_clusters(np.array([True, True, False, True])) == 2
