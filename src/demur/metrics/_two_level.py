@@ -74,7 +74,8 @@ class TwoLevels:
     @property
     def fewest(self) -> int:
         """Clusters from which on an interval of this level can be had without any assumption of shape: with fewer,
-        all of them lie on one side of the middle more often than the level allows."""
+        all of them lie on one side of the middle more often than the level allows.
+        """
         return math.ceil(1 - math.log2(1 - self.settings.level))
 
     def count_clusters(self, judged: BoolArray) -> int:
