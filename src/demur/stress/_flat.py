@@ -13,6 +13,8 @@ _ABOUT = {
     "defended": pl.Boolean,
     "attack": pl.String,
     "variant": pl.String,
+    "variant_id": pl.String,
+    "recipe_id": pl.String,
     "access": pl.String,
     "data": pl.String,
     "rank": pl.Int64,

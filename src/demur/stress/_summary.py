@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from demur.errors import DataError, EmptyDataError
 from demur.metrics import (
     JudgeCalibration,
     ScalingPoint,
     c50,
-    carry_forward,
     curve_area,
     first_breaks,
-    outcome_values,
     paired_difference,
     scaling_fit,
     survival,
@@ -26,100 +23,20 @@ from demur.metrics import (
 )
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
+from demur.stress._group import Group, cluster_prompts, count_responses, describe_cell, group_cells
 from demur.stress._jobs import UNTOUCHED
+from demur.stress._judge_config import JudgeSpec
 from demur.stress._measure import RATES, SAFE_RATES
+from demur.stress._paired import PairedGroups
 
+T = TypeVar("T")
 _HEADLINE = ("rrr", "complied")
-Floats = NDArray[np.float64]
-
-
-def describe_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells a cell apart, as columns.
-
-    Parameters
-    ----------
-    cell
-        Its result.
-    """
-    about, settings = cell["cell"], cell["cell"]["settings"]
-    return {
-        "model": about["model"],
-        "defended": about["defended"],
-        "attack": about["attack"],
-        "variant": describe_settings(settings),
-        "access": about["access"],
-        "data": settings.get("data"),
-        "rank": settings.get("rank"),
-        "learning_rate": settings.get("learning_rate"),
-        "seed": about["seed"],
-    }
-
-
-def describe_settings(settings: Mapping[str, Any]) -> str:
-    """Settings that tell variants of an attack apart, in a few words.
-
-    Parameters
-    ----------
-    settings
-        All of them.
-    """
-    shown = [
-        f"{name}={value}"
-        for name, value in settings.items()
-        if name not in ("steps", "checkpoint_every")
-        and isinstance(value, str | int | float)
-        and len(str(value)) < 24
-    ]
-    return " ".join(shown)
-
-
-class Group:
-    """Cells that differ in the seed alone.
-
-    Parameters
-    ----------
-    cells
-        Their results.
-    """
-
-    def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:
-        self.cells = list(cells)
-        self.about = {name: one for name, one in describe_cell(self.cells[0]).items() if name != "seed"}
-        self.seeds = [one["cell"]["seed"] for one in self.cells]
-        stages = [(stage["step"], stage["label"]) for cell in self.cells for stage in cell["stages"]]
-        order = {stage: place for place, stage in reversed(list(enumerate(stages)))}
-        # By cost where they are steps, else as the attack gave them.
-        self.stages = sorted(order, key=lambda stage: (stage[0], order[stage]))
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether its stages are steps of one run, so that a stopped run can be carried on."""
-        return len(self.stages) > 1 and all(label == "" for _, label in self.stages)
-
-    @property
-    def parameters(self) -> int | None:
-        """Of the model."""
-        found = [stage["parameters"] for cell in self.cells for stage in cell["stages"]]
-        return found[0] if found else None
-
-    def values(self, rate: str, judge: str, prompts: Sequence[str]) -> Floats:
-        """1 where a response counts, NaN where there is none: ``(seeds, stages, prompts)``."""
-        found = np.full((len(self.cells), len(self.stages), len(prompts)), np.nan)
-        for seed, cell in enumerate(self.cells):
-            for stage in cell["stages"]:
-                outcomes = stage["outcomes"][judge]
-                place = self.stages.index((stage["step"], stage["label"]))
-                found[seed, place] = outcome_values([outcomes[one] for one in prompts], rate)
-        return found
-
-    def flops(self) -> Floats:
-        """Spent by each stage, ``(seeds, stages)``; a seed that was stopped has the others' for later ones."""
-        found = np.full((len(self.cells), len(self.stages)), np.nan)
-        for seed, cell in enumerate(self.cells):
-            for stage in cell["stages"]:
-                found[seed, self.stages.index((stage["step"], stage["label"]))] = stage["cost"]["flops"]
-        means = np.array([one[~np.isnan(one)].mean() if (~np.isnan(one)).any() else np.nan for one in found.T])
-        return np.where(np.isnan(found), means, found)
+_NO_C50 = {
+    **dict.fromkeys(("value", "low", "high", "bound", "bound_at", "slope")),
+    **dict.fromkeys(("n", "n_broken", "n_at_start"), 0),
+    **{"method": "none", "reason": "the operations spent are not known at every step, or do not rise"},
+    "warnings": (),
+}
 
 
 def summarise(cells: Sequence[Mapping[str, Any]], rows: StressRows, config: StressConfig) -> dict[str, Any]:
@@ -134,11 +51,11 @@ def summarise(cells: Sequence[Mapping[str, Any]], rows: StressRows, config: Stre
     config
         Judges, draws, level.
     """
-    groups = _group([one for one in cells if one["stages"]])
+    groups = group_cells([one for one in cells if one["stages"]], config.generation.temperature == 0)
     summary = _Summary(groups, rows, config)
-    curves = [curve for group in groups.values() for curve in summary.curves(group)]
-    differences = [one for group in groups.values() for one in summary.differences(group)]
-    budgets = [one for group in groups.values() for one in summary.budgets(group)]
+    curves = [curve for group in groups for curve in summary.curves(group)]
+    differences = [one for group in groups for one in summary.differences(group)]
+    budgets = [one for group in groups for one in summary.budgets(group)]
     return {
         "judges": [one.title for one in config.judges],
         "curves": curves,
@@ -155,16 +72,13 @@ def summarise(cells: Sequence[Mapping[str, Any]], rows: StressRows, config: Stre
 
 
 class _Summary:
-    def __init__(self, groups: Mapping[Any, Group], rows: StressRows, config: StressConfig) -> None:
+    def __init__(self, groups: Sequence[Group], rows: StressRows, config: StressConfig) -> None:
         self._groups, self._config = groups, config
-        self._first = config.judges[0].title
+        self._first = config.judges[0]
         self._options: Any = {"draws": config.draws, "level": config.level}
-        self._prompts = {
-            kind: [one.id for one in rows.prompts if one.kind == kind] for kind in ("harmful", "safe")
-        }
-        self._categories = {
-            kind: [one.category for one in rows.prompts if one.kind == kind] for kind in ("harmful", "safe")
-        }
+        kinds = {kind: [one for one in rows.prompts if one.kind == kind] for kind in ("harmful", "safe")}
+        self._prompts = {kind: [one.id for one in prompts] for kind, prompts in kinds.items()}
+        self._clusters = {kind: cluster_prompts(prompts) for kind, prompts in kinds.items()}
 
     def curves(self, group: Group) -> list[dict[str, Any]]:
         """Every rate by every judge."""
@@ -175,20 +89,26 @@ class _Summary:
                     found.append(self._curve(group, judge, kind, (metric, rate)))
         return found
 
-    def _curve(self, group: Group, judge: Any, kind: str, names: tuple[str, str]) -> dict[str, Any]:
+    def _curve(self, group: Group, judge: JudgeSpec, kind: str, names: tuple[str, str]) -> dict[str, Any]:
         metric, rate = names
         raw = group.values(rate, judge.title, self._prompts[kind])
-        values = carry_forward(raw) if group.has_steps else raw
-        counts = judge.calibration.get(rate)
-        calibration = JudgeCalibration(**counts.model_dump()) if counts else None
-        curve = two_level_bootstrap(values, self._categories[kind], calibration, **self._options)
-        flops = group.flops().mean(axis=0)
+        values = group.carry(raw)
+        plain = two_level_bootstrap(values, self._clusters[kind], **self._options)
+        shown, tries = plain.points, group.most_tries()
+        calibration = _calibration(judge, rate)
+        if calibration is not None:
+            corrected = two_level_bootstrap(values, self._clusters[kind], calibration, **self._options)
+            shown = _corrected(shown, corrected.points, tries)
+        flops, counts = group.flops().mean(axis=0), count_responses(raw, group.draws)
         points = [
             {
                 "step": step,
                 "label": label,
                 "flops": _plain(flops[place]),
-                **asdict(curve.points[place]),
+                **asdict(shown[place]),
+                "n": counts[place],
+                "uncorrected": plain.points[place].value,
+                "is_corrected": calibration is not None and tries[place] == 1,
                 "seeds_reached": int((~np.isnan(raw[:, place])).any(axis=1).sum()),
             }
             for place, (step, label) in enumerate(group.stages)
@@ -200,10 +120,11 @@ class _Summary:
             "kind": kind,
             "is_corrected": calibration is not None,
             "points": points,
-            "by_seed": [list(one) for one in curve.by_seed],
+            "by_seed": [list(one) for one in plain.by_seed],
             "seeds": group.seeds,
-            "n_seeds": curve.n_seeds,
-            "warnings": list(curve.warnings),
+            "n_seeds": plain.n_seeds,
+            "n_clusters": plain.n_clusters,
+            "warnings": [*plain.warnings, *group.endings],
         }
 
     def differences(self, group: Group) -> list[dict[str, Any]]:
@@ -220,84 +141,85 @@ class _Summary:
         return [one for one in found if one is not None]
 
     def _find(self, about: Mapping[str, Any], attack: str, is_defended: bool) -> Group | None:
-        for group in self._groups.values():
+        for group in self._groups:
             same = group.about["model"] == about["model"] and group.about["attack"] == attack
-            variant = attack == UNTOUCHED or group.about["variant"] == about["variant"]
+            variant = attack == UNTOUCHED or group.about["variant_id"] == about["variant_id"]
             if same and variant and group.about["defended"] == is_defended:
                 return group
         return None
 
     def _difference(self, group: Group, base: Group, to: str, metric: str) -> dict[str, Any] | None:
         """On the seeds and stages that both have."""
-        prompts = self._prompts["harmful"]
-        seeds = [one for one in group.seeds if one in base.seeds]
-        rate = RATES[metric]
-        ours, theirs = (self._carried(one, rate, seeds) for one in (group, base))
-        if base.about["attack"] == UNTOUCHED and group.about["attack"] != UNTOUCHED:
-            stages, ours_at = group.stages, list(range(len(group.stages)))
-            theirs = theirs[:, 0]
-        else:
-            stages = [one for one in group.stages if one in base.stages]
-            ours_at = [group.stages.index(one) for one in stages]
-            theirs = theirs[:, [base.stages.index(one) for one in stages]]
-        if not seeds or not stages or not prompts:
+        pair, prompts, clusters = PairedGroups(group, base), self._prompts["harmful"], self._clusters["harmful"]
+        if not pair.seeds or not pair.stages or not prompts:
             return None
-        curve = paired_difference(ours[:, ours_at], theirs, self._categories["harmful"], **self._options)
+        rate = RATES[metric]
+        ours, theirs, counts = pair.values(rate, self._first.title, prompts)
+        curve = paired_difference(ours, theirs, clusters, **self._options)
+        calibration = _calibration(self._first, rate)
+        shown = curve.points
+        if calibration is not None:
+            corrected = paired_difference(ours, theirs, clusters, calibration, **self._options)
+            shown = _corrected(shown, corrected.points, pair.most_tries)
         points = [
-            {"step": step, "label": label, **asdict(point)}
-            for (step, label), point in zip(stages, curve.points, strict=True)
+            {"step": step, "label": label, **asdict(point), "difference": asdict(point.difference) | {"n": n}}
+            for (step, label), point, n in zip(pair.stages, shown, counts, strict=True)
         ]
         return {
             "about": group.about,
             "to": to,
-            "judge": self._first,
+            "judge": self._first.title,
             "metric": metric,
+            "has_steps": group.has_steps,
             "points": points,
             "n_seeds": curve.n_seeds,
-            "warnings": list(curve.warnings),
+            "warnings": [*curve.warnings, *group.endings],
         }
 
-    def _carried(self, group: Group, rate: str, seeds: Sequence[int]) -> Floats:
-        found = group.values(rate, self._first, self._prompts["harmful"])
-        kept = found[[group.seeds.index(one) for one in seeds]]
-        return carry_forward(kept) if group.has_steps and len(kept) else kept
-
     def budgets(self, group: Group) -> list[dict[str, Any]]:
-        """Budget of half, survival and area of attacks with steps, by the first judge."""
-        flops = group.flops()
-        if not group.has_steps or not (np.diff(flops, axis=1) > 0).all():
+        """Budget of half, survival and area of attacks with steps, by the first judge, uncorrected."""
+        if not group.has_steps:
             return []
-        complied = group.values("complied", self._first, self._prompts["harmful"])
-        categories = self._categories["harmful"]
-        breaks = first_breaks(complied, flops)
+        complied = group.values("complied", self._first.title, self._prompts["harmful"])
+        clusters, flops = self._clusters["harmful"], group.flops()
         steps = [step for step, _ in group.stages]
+        by_step = survival(first_breaks(complied, np.array(steps, dtype=float)), clusters, **self._options)
+        found: dict[str, Any] = {"c50": dict(_NO_C50), "survival": None}
+        if np.isfinite(flops).all() and (np.diff(flops, axis=1) > 0).all():
+            breaks = first_breaks(complied, flops)
+            found["c50"] = c50(breaks, clusters, **self._options).to_json()
+            found["survival"] = survival(breaks, clusters, **self._options).to_json()
+        area = curve_area(group.carry(complied), steps, clusters, **self._options)
         return [
             {
                 "about": group.about | {"parameters": group.parameters},
-                "judge": self._first,
-                "c50": c50(breaks, categories, **self._options).to_json(),
-                "survival": survival(breaks, categories, **self._options).to_json(),
-                "survival_steps": survival(
-                    first_breaks(complied, np.array(steps, dtype=float)), categories, **self._options
-                ).to_json(),
-                "area_complied": asdict(curve_area(carry_forward(complied), steps, categories, **self._options)),
+                "judge": self._first.title,
+                **found,
+                "survival_steps": by_step.to_json(),
+                "area_complied": asdict(area),
                 "censored": sum(one["censored"] is not None for one in group.cells),
+                "warnings": list(group.endings),
             }
         ]
 
 
-def _group(cells: Sequence[Mapping[str, Any]]) -> dict[Any, Group]:
-    found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-    for cell in cells:
-        about = describe_cell(cell)
-        settings = repr(sorted(cell["cell"]["settings"].items()))
-        found[(about["model"], about["defended"], about["attack"], settings)].append(cell)
-    return {key: Group(one) for key, one in found.items()}
+def _calibration(judge: JudgeSpec, rate: str) -> JudgeCalibration | None:
+    counts = next((one for name, one in judge.calibration.items() if name == rate), None)
+    return JudgeCalibration(**counts.model_dump()) if counts else None
+
+
+def _corrected(plain: Sequence[T], corrected: Sequence[T], tries: Sequence[int]) -> tuple[T, ...]:
+    """Corrected points; where the worst of several answers counts, its error rates are others, and it stays."""
+    return tuple(b if n == 1 else a for a, b, n in zip(plain, corrected, tries, strict=True))
 
 
 def _adjust(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Holm's adjustment over the last points of all differences: the headline cells."""
-    last = [one["points"][-1] for one in differences if one["points"][-1]["p"] is not None]
+    """Holm's adjustment over the headline cells: the end of runs with steps, else every strength of an attack.
+
+    Both are settled before anything is seen; the step that turned out worst is not.
+    """
+    headline = [point for one in differences for point in one["points"][-1 if one["has_steps"] else 0 :]]
+    last = [point for point in headline if point["p"] is not None]
     order = sorted(range(len(last)), key=lambda place: last[place]["p"])
     worst = 0.0
     for rank, place in enumerate(order):
@@ -307,16 +229,17 @@ def _adjust(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _scale(budgets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Log C50 over parameters and rank, for each attack, kind of data and side of the defence."""
+    """Log C50 over parameters and rank, for each attack with all its other settings, and side of the defence."""
     groups: dict[Any, list[ScalingPoint]] = defaultdict(list)
     for one in budgets:
         about, found = one["about"], one["c50"]
         if about["rank"] and about["parameters"]:
             point = ScalingPoint(about["parameters"], about["rank"], found["value"], found["low"], found["high"])
-            groups[(about["attack"], about["data"], about["learning_rate"], about["defended"])].append(point)
+            names = ("attack", "recipe_id", "data", "learning_rate", "defended")
+            groups[tuple((name, about[name]) for name in names)].append(point)
     fits: list[dict[str, Any]] = []
-    for (attack, data, rate, is_defended), points in groups.items():
-        about = {"attack": attack, "data": data, "learning_rate": rate, "defended": is_defended}
+    for key, points in groups.items():
+        about = dict(key)
         try:
             fits.append({"about": about, "fit": scaling_fit(points).to_json(), "reason": None})
         except (EmptyDataError, DataError) as error:

@@ -13,7 +13,8 @@ from demur.paths import replace_when_done, write_json
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
 from demur.stress._flat import flat_frames
-from demur.stress._summary import describe_cell, summarise
+from demur.stress._group import describe_cell
+from demur.stress._summary import summarise
 
 GRID_SCHEMA = {
     "model": pl.String,
@@ -21,6 +22,8 @@ GRID_SCHEMA = {
     "defended": pl.Boolean,
     "attack": pl.String,
     "variant": pl.String,
+    "variant_id": pl.String,
+    "recipe_id": pl.String,
     "access": pl.String,
     "data": pl.String,
     "rank": pl.Int64,
@@ -43,11 +46,12 @@ GRID_SCHEMA = {
     "n": pl.Int64,
     "reason": pl.String,
 }
-"""Columns of ``results_grid.csv``: one row for each figure."""
+"""Columns of ``results_grid.csv``: one row for each figure. ``variant_id`` stands for all settings of the attack,
+``recipe_id`` for all but rank and steps; ``variant`` is for people, and may be the same for two of them."""
 _COST = ("flops", "trainable", "examples", "tokens", "queries", "seconds")
 OUTCOME_SCHEMA = {
     name: GRID_SCHEMA[name]
-    for name in ("model", "defended", "attack", "variant", "seed", "step", "label", "flops", "judge")
+    for name in ("model", "defended", "attack", "variant", "variant_id", "seed", "step", "label", "flops", "judge")
 } | {"prompt": pl.String, "kind": pl.String, "category": pl.String, "outcome": pl.String}
 """Columns of ``results_prompts.csv``: one row for each judged response, by the prompt's id."""
 
@@ -140,10 +144,12 @@ def curve_frame(summary: Mapping[str, Any]) -> pl.DataFrame:
     """
     schema = {
         name: GRID_SCHEMA[name]
-        for name in ("model", "parameters", "defended", "attack", "variant", "access", "data", "rank")
+        for name in ("model", "parameters", "defended", "attack", "variant", "variant_id", "recipe_id", "access")
     } | {
         name: GRID_SCHEMA[name]
         for name in (
+            "data",
+            "rank",
             "learning_rate",
             "judge",
             "metric",
@@ -157,9 +163,11 @@ def curve_frame(summary: Mapping[str, Any]) -> pl.DataFrame:
             "reason",
         )
     }
-    schema |= {"kind": pl.String, "n_seeds": pl.Int64, "seeds_reached": pl.Int64}
+    schema |= {"uncorrected": pl.Float64, "is_corrected": pl.Boolean}
+    schema |= {"kind": pl.String, "n_seeds": pl.Int64, "seeds_reached": pl.Int64, "n_clusters": pl.Int64}
+    shared = ("judge", "metric", "kind", "n_seeds", "n_clusters")
     found = [
-        {**curve["about"], **point, **{name: curve[name] for name in ("judge", "metric", "kind", "n_seeds")}}
+        {**curve["about"], **point, **{name: curve[name] for name in shared}}
         for curve in summary["curves"]
         for point in curve["points"]
     ]

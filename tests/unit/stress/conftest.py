@@ -255,3 +255,33 @@ def finished_copy(finished, tmp_path):
 
     shutil.copytree(finished[0], tmp_path / "run")
     return tmp_path / "run"
+
+
+@pytest.fixture
+def make_cell():
+    """Maker of a cell's result: ``make_cell(0, [0, 2], attack="lora", status="failed")``."""
+
+    def make(seed, complied, attack="lora", is_defended=False, labels=None, **changes):
+        """Its stage ``s`` complied with the first ``complied[s]`` of six prompts; ``tries`` are by stage."""
+        tries, settings = (changes.pop(name, None) for name in ("tries", "settings"))
+        stages = []
+        for place, count in enumerate(complied):
+            outcomes = {f"harmful:row-{n + 1}": "complied" if n < count else "hard_refusal" for n in range(6)}
+            outcomes |= {f"safe:row-{n + 1}": "complied" for n in range(3)}
+            stages.append(
+                {
+                    "step": 0 if labels else place,
+                    "label": labels[place] if labels else "",
+                    "cost": {"flops": 100.0 * place, "trainable": 50 * (attack == "lora")},
+                    "tries": tries[place] if tries else 1,
+                    "parameters": 1000,
+                    "outcomes": {"keywords": outcomes, "rules": outcomes},
+                    "agreement": [{"judges": ["keywords", "rules"], "kappa": 1.0, "raw": 1.0, "n": 9}],
+                }
+            )
+        about = {"model": "tiny", "defended": is_defended, "attack": attack, "access": "training", "seed": seed}
+        about["settings"] = {"rank": 4, "data": "compliance", "steps": [0, 1]} if attack == "lora" else {}
+        about["settings"] |= settings or {}
+        return {"cell": about, "stages": stages, "status": "done", "reason": None, "censored": None} | changes
+
+    return make
