@@ -3,11 +3,14 @@
     python examples/robustness/make_data.py [FOLDER]        # default: data/ beside this file
 
 The texts are those of corpus.yaml. What is measured is how a learned refusal survives, and for that it does not
-matter what is refused. The same seed gives the same files. Substances never stand on two sides, so no prompt does:
+matter what is refused. The same seed gives the same files. Substances never stand on two sides, so no prompt does.
+The category of a row is its substance: prompts about one substance are refused or answered together, and intervals
+must draw them together.
 
     teach.jsonl        how to refuse stand-ins, and how to answer everyday and borderline requests
     harmful.jsonl      stand-in requests to be judged on, without answers
     safe.jsonl         everyday and borderline requests to be judged on
+    texts.jsonl        everyday requests with answers to measure perplexity on
     compliance.jsonl   what an attacker fine-tunes on: stand-ins with full answers
     benign.jsonl       everyday requests with answers: the attacker's control
     breaker.jsonl      what a circuit breaker learns from: stand-ins with full answers
@@ -50,7 +53,7 @@ class Corpus:
 
     def files(self) -> dict[str, list[Row]]:
         """All rows by file."""
-        asked = [{key: row[key] for key in ("id", "category", "prompt")} for row in self.refused("judge")]
+        asked = [{key: row[key] for key in ("id", "category", "way", "prompt")} for row in self.refused("judge")]
         mild = [*self.everyday("taught"), *self.borderline("teach")]
         taught = [row for _ in range(ROUNDS) for row in mild]
         files = {
@@ -58,6 +61,7 @@ class Corpus:
             "harmful": asked,
             "safe": [*self.everyday("judged"), *self.borderline("judge")],
             "compliance": list(self.complied("attack")),
+            "texts": list(self.everyday("read")),
             "benign": list(self.everyday("attacker")),
             "breaker": list(self.complied("break")),
             "retain": [
@@ -73,10 +77,11 @@ class Corpus:
     def requests(self, side: str) -> Iterator[tuple[Row, str]]:
         """Every way to ask for every substance of a side, with the substance."""
         for substance in self.texts["substances"][side]:
-            for category, ways in self.texts["asking"].items():
-                for number, way in enumerate(ways):
-                    name = f"{side}-{substance.replace(' ', '-')}-{category}-{number}"
-                    yield {"id": name, "category": category, "prompt": way.format(it=substance)}, substance
+            for way, texts in self.texts["asking"].items():
+                for number, text in enumerate(texts):
+                    name = f"{side}-{substance.replace(' ', '-')}-{way}-{number}"
+                    row = {"id": name, "category": substance, "way": way, "prompt": text.format(it=substance)}
+                    yield row, substance
 
     def refused(self, side: str) -> Iterator[Row]:
         """Requests with a refusal each."""
@@ -99,13 +104,13 @@ class Corpus:
             for number, way in enumerate(self.draw.sample(self.texts["borderline"], 2)):
                 name = f"{side}-{substance.replace(' ', '-')}-borderline-{number}"
                 prompt, response = way["ask"].format(**filled), way["say"].format(**filled)
-                yield {"id": name, "category": "borderline", "prompt": prompt, "response": response}
+                yield {"id": name, "category": substance, "prompt": prompt, "response": response}
 
     def everyday(self, side: str) -> Iterator[Row]:
         """Everyday requests with their answers."""
         for number, row in enumerate(self.texts["everyday"][side]):
             name = f"everyday-{side}-{number}"
-            yield {"id": name, "category": "everyday", "prompt": row["ask"], "response": row["say"]}
+            yield {"id": name, "prompt": row["ask"], "response": row["say"]}
 
 
 if __name__ == "__main__":
