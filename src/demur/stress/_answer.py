@@ -12,12 +12,13 @@ from typing import Any
 import polars as pl
 
 from demur.llm import GenerationConfig, Target
-from demur.paths import replace_when_done, write_json
+from demur.paths import hash_value, replace_when_done, write_json
 from demur.stress._coherence import ReplyMeasures, measure_replies
 from demur.stress._data import StressPrompt
 from demur.stress._protocol import Stage
 
 Progress = Callable[[int, int], None]
+_DRAWN = "-drawn"
 _SCHEMA = {
     "prompt": pl.String,
     "kind": pl.String,
@@ -92,8 +93,10 @@ def answer_prompts(
 
 
 def stage_name(step: int, label: str) -> str:
-    """Name of a stage's files."""
-    clean = re.sub(r"[^A-Za-z0-9.=+-]+", "-", label)
+    """Name of a stage's files; labels that differ have names that differ, even where case does not count."""
+    clean = re.sub(r"[^a-z0-9.=+-]+", "-", label)
+    if clean != label:
+        clean = f"{clean[:80]}-{hash_value(label)[:8]}"
     return f"{step:06d}{'-' if clean else ''}{clean}"
 
 
@@ -110,24 +113,38 @@ class ReplyFolder:
         self.folder = folder
 
     def read(self, name: str) -> tuple[Replies, dict[str, Any]] | None:
-        """Responses and record of a stage, where both are whole."""
+        """Responses and record of a stage, where all of it is whole."""
         try:
             record = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
-            return Replies(pl.read_parquet(self.folder / f"{name}.parquet")), record
-        except (OSError, ValueError, pl.exceptions.PolarsError):
+        except (OSError, ValueError):
+            return None
+        found = self._read(name)
+        is_whole = found is not None and not (record.get("drawn") and self.read_drawn(name) is None)
+        return (found, record) if found is not None and is_whole else None
+
+    def read_drawn(self, name: str) -> Replies | None:
+        """Responses that were drawn beside the judged ones of a stage."""
+        return self._read(f"{name}{_DRAWN}")
+
+    def _read(self, stem: str) -> Replies | None:
+        try:
+            return Replies(pl.read_parquet(self.folder / f"{stem}.parquet"))
+        except (OSError, pl.exceptions.PolarsError):
             return None
 
-    def write(self, name: str, replies: Replies, record: dict[str, Any]) -> None:
-        """Keep a stage; the record comes last.
+    def write(self, name: str, replies: Replies, record: dict[str, Any], drawn: Replies | None = None) -> None:
+        """Keep a stage, with what was drawn beside it; the record comes last.
 
         Raises
         ------
         StorageError
             The disk is full or not writable.
         """
-        with replace_when_done(self.folder / f"{name}.parquet") as part:
-            replies.frame.write_parquet(part)
-        write_json(self.folder / f"{name}.json", record)
+        for stem, one in ((name, replies), (f"{name}{_DRAWN}", drawn)):
+            if one is not None:
+                with replace_when_done(self.folder / f"{stem}.parquet") as part:
+                    one.frame.write_parquet(part)
+        write_json(self.folder / f"{name}.json", record | ({"drawn": True} if drawn is not None else {}))
 
     def done(self) -> frozenset[tuple[int, str]]:
         """Step and label of every stage that is kept."""

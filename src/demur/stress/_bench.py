@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from demur.models import Encoder
 
 
+_LISTS = 4
+"""Lists of responses whose vectors are kept."""
+
+
 class Bench:
     """Models and judges, loaded when first needed.
 
@@ -29,6 +33,7 @@ class Bench:
     def __init__(self, config: StressConfig) -> None:
         self.config = config
         self._loaded: dict[str, tuple[TargetConfig, Target]] = {}
+        self._embedded: dict[tuple[str, ...], np.ndarray[Any, Any]] = {}
 
     def target(self, model: StressModel, is_defended: bool) -> Target:
         """The model under attack; the one before it is let go."""
@@ -75,7 +80,16 @@ class Bench:
         return Encoder(self.config.distance.encoder)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
-        """Vectors ``(n, d)`` of responses; an empty one has no direction."""
-        found = np.array(self._encoder.embed(list(texts)), dtype=np.float32)
-        found[[not text.strip() for text in texts]] = 0.0
+        """Vectors ``(n, d)`` of responses; an empty one has no direction.
+
+        Those of the last few lists are kept: a stage after the other is compared with the same base.
+        """
+        key = tuple(texts)
+        found = self._embedded.pop(key, None)
+        if found is None:
+            found = np.array(self._encoder.embed(list(texts)), dtype=np.float32)
+            found[[not text.strip() for text in texts]] = 0.0
+        self._embedded[key] = found
+        if len(self._embedded) > _LISTS:
+            del self._embedded[next(iter(self._embedded))]
         return found

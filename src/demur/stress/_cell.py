@@ -7,67 +7,48 @@ was in.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from demur.errors import NoMemoryError, RunError, StorageError, TrainingError, UsageError
+from demur.errors import DataError, MissingModelError, RunError, TrainingError, UsageError
 from demur.llm import GenerationConfig, Target, perplexity, token_kl
-from demur.paths import write_json
+from demur.paths import hash_value, write_json
 from demur.stress._answer import Replies, ReplyFolder, answer_prompts, stage_name
 from demur.stress._bench import Bench
+from demur.stress._capability import capability_rows, hash_capability, measure_capability
 from demur.stress._coherence import Thresholds, calibrate
 from demur.stress._data import StressRows
 from demur.stress._flops import count_parameters
-from demur.stress._jobs import Job
-from demur.stress._keys import CellKeys
+from demur.stress._jobs import UNTOUCHED, Job
 from demur.stress._measure import Baseline, distance_rows, judge_replies, rate_rows, utility_rows
+from demur.stress._place import CellPlace
 from demur.stress._protocol import Attack, Cost, Setting, Stage
+from demur.stress._samples import NULL, null_generation, stage_generation
 
 Tell = Callable[[str, float], None]
 """Told where a cell stands, in words and as a share of the stage at hand."""
 _CHANGES_THE_MODEL = ("activations", "weights", "training")
 
 
-@dataclass(frozen=True)
-class CellPlace:
-    """Where a cell keeps what."""
+class _AttackRefusedError(Exception):
+    """An attack that cannot be done to a model, with the reason."""
 
-    root: Path
-    keys: CellKeys
 
-    @property
-    def result(self) -> Path:
-        """All figures."""
-        return self.root / "cells" / f"{self.keys.result}.json"
-
-    @property
-    def replies(self) -> Path:
-        """Responses."""
-        return self.root / "replies" / self.keys.replies
-
-    @property
-    def work(self) -> Path:
-        """Adapters and states of the attack."""
-        return self.root / "work" / self.keys.work
-
-    def read(self) -> dict[str, Any] | None:
-        """What is known of the cell, None where nothing is."""
+def _blaming_the_attack(stages: Iterator[Stage]) -> Iterator[Stage]:
+    """The stages; a refusal of the attack itself is told from errors of judges, measures, files and libraries."""
+    while True:
         try:
-            found = json.loads(self.result.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to do."""
-        found = self.read()
-        # What was skipped may have wanted a library or a model that is there by now.
-        return found is not None and found["status"] in ("done", "failed")
+            stage = next(stages)
+        except StopIteration:
+            return
+        except (MissingModelError, DataError):
+            raise
+        except UsageError as error:
+            raise _AttackRefusedError(str(error)) from error
+        yield stage
 
 
 class CellRun:
@@ -121,26 +102,22 @@ class CellRun:
             "cell": self._describe(),
             "stages": [],
         }
-        is_looking = False
+        # Outside of what is blamed on the attack: a model that cannot be loaded now may be there later.
+        target = self._target
         try:
-            with closing(self._stages()) as stages:
-                for stage in stages:
-                    is_looking = True
+            with closing(self._stages(target, self._replies.done())) as stages:
+                for stage in _blaming_the_attack(stages):
                     result["stages"].append(self._look_at(stage))
-                    is_looking = False
                     write_json(self._place.result, result)
                     if self._is_saturated(result["stages"]):
                         result["censored"] = {"step": stage.step, "reason": "saturated"}
                         break
-        except (NoMemoryError, StorageError, RunError):
-            raise
-        except UsageError as error:
-            if is_looking:  # judges and measures are not the attack's: nothing is to be blamed on it
-                raise
+        except _AttackRefusedError as error:
             result |= {"status": "skipped", "reason": str(error)}
         except TrainingError as error:
             result |= {"status": "failed", "reason": str(error)}
         else:
+            self._add_capability(result["stages"], target)
             result["status"] = "done"
         write_json(self._place.result, result)
         return result
@@ -166,7 +143,7 @@ class CellRun:
     def _reference(self) -> Target:
         return self._bench.reference(self._job.model)
 
-    def _stages(self) -> Generator[Stage, None, None]:
+    def _stages(self, target: Target, done: frozenset[tuple[int, str]]) -> Generator[Stage, None, None]:
         base = self._reference if self._job.is_defended else None
         setting = Setting(
             self._rows.material,
@@ -174,15 +151,39 @@ class CellRun:
             folder=self._place.work,
             base=base,
             generation=self._generation,
-            done=self._replies.done(),
+            done=done,
             prompts=tuple(one.conversation for one in self._rows.prompts if one.kind == "harmful"),
         )
-        yield from self._attack.stages(self._target, setting)
+        yield from self._attack.stages(target, setting)
 
     @property
     def _generation(self) -> GenerationConfig:
         own = self._config.generation
         return own.model_copy(update={"seed": (own.seed + 7919 * self._job.seed) % 2**31})
+
+    def _add_capability(self, stages: list[dict[str, Any]], target: Target) -> None:
+        """What the model can still do where the attack ended, among the figures of the last stage."""
+        changes = self._attack.access in _CHANGES_THE_MODEL or self._job.attack == UNTOUCHED
+        if not (self._config.capability.tasks and changes and stages):
+            return
+        place = stages[-1]["step"], stages[-1]["label"]
+        # Seeds that share the answers of an untouched model share these too.
+        key = hash_value([self._place.keys.work, place, hash_capability(self._config.capability)])[:20]
+        path = self._place.root / "capability" / f"{key}.json"
+        try:
+            figures = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            figures = self._ask_capability(target, place)
+            write_json(path, figures)
+        stages[-1]["capability"] = figures
+        stages[-1]["metrics"] += capability_rows(figures, self._config.level)
+
+    def _ask_capability(self, target: Target, place: tuple[int, str]) -> list[dict[str, Any]]:
+        # The end is known once the attack is over: that stage is put in force again, from what was kept of it.
+        with closing(self._stages(target, self._replies.done() - {place})) as stages:
+            stage = next(one for one in stages if (one.step, one.label) == place)
+            self._tell("capability", 0)
+            return measure_capability(stage.target, self._config.capability)
 
     def _look_at(self, stage: Stage) -> dict[str, Any]:
         """Figures of a stage, asked only where its responses are not kept."""
@@ -193,7 +194,7 @@ class CellRun:
         if kept is None:
             replies = self._ask(stage, words)
             record = self._record(stage)
-            self._replies.write(name, replies, record)
+            self._replies.write(name, replies, record, self._draw(stage, words))
             kept = replies, record
         replies, record = kept
         if self._job.is_base:
@@ -202,10 +203,12 @@ class CellRun:
         judged = judge_replies(replies, self._rows.prompts, baseline.bounds, self._bench)
         metrics = rate_rows(judged, self._rows.prompts, self._bench) + utility_rows(record)
         if self._config.distance.enabled:
-            metrics += distance_rows(judged, self._rows.prompts, baseline, self._bench)
+            drawn = self._replies.read_drawn(name)
+            texts = judged.chosen if drawn is None else drawn.texts
+            metrics += distance_rows(texts, judged, self._rows.prompts, baseline, self._bench)
         ids = [one.id for one in self._rows.prompts]
         return {
-            **{key: one for key, one in record.items() if key != "utility"},
+            **{key: one for key, one in record.items() if key not in ("utility", "drawn")},
             "metrics": metrics,
             "outcomes": {judge: dict(zip(ids, one, strict=True)) for judge, one in judged.outcomes.items()},
             "reasons": dict(judged.reasons),
@@ -249,17 +252,25 @@ class CellRun:
         }
         return {"n": len(texts), "values": values}
 
+    def _draw(self, stage: Stage, words: str) -> Replies | None:
+        """Answers for distances, where those that are judged were not drawn."""
+        # Greedy answers of the base serve every seed, and what is drawn beside them does too.
+        seed = 0 if self._job.is_base else self._job.seed
+        generation = stage_generation(stage, self._generation, self._config.distance, seed)
+        if generation is None:
+            return None
+        self._tell(f"{words} · drawn answers", 0)
+        return answer_prompts(replace(stage, generation=None, tries=1), self._rows.prompts, generation, None)
+
     def _draw_null(self, stage: Stage) -> None:
         """Two samples of the untampered base, once."""
         if not self._config.distance.enabled:
             return
-        for number in (1, 2):
+        for number in NULL:
             if self._replies.read(f"null-{number}") is None:
                 self._tell(f"sample {number} of the untampered model", 0)
-                sampled = self._generation.model_copy(
-                    update={"temperature": self._config.distance.temperature, "seed": 15_485_863 + number}
-                )
-                found = answer_prompts(stage, self._rows.prompts, sampled, None)
+                generation = null_generation(self._generation, self._config.distance, number)
+                found = answer_prompts(stage, self._rows.prompts, generation, None)
                 self._replies.write(f"null-{number}", found, {})
 
     def _baseline(self, own: Replies) -> Baseline:
@@ -275,10 +286,16 @@ class CellRun:
             )
         replies = found[0]
         bounds = calibrate(replies.measures, self._config.coherence)
-        samples = [folder.read(f"null-{number}") for number in (1, 2)] if self._config.distance.enabled else []
-        texts = [tuple(one[0].texts) for one in samples if one is not None]
-        outcomes = self._base_outcomes(replies, bounds)
-        return Baseline(tuple(replies.texts), outcomes, bounds, (texts[0], texts[1]) if len(texts) == 2 else None)
+        samples = [folder.read(f"null-{number}") for number in NULL] if self._config.distance.enabled else []
+        if None in samples:
+            keys = self._base_place.keys
+            raise RunError(
+                f"answers drawn from the untampered '{self._job.model.title}' are damaged; remove "
+                f"cells/{keys.result}.json and replies/{keys.replies} from the run folder, then run the same "
+                "command again"
+            )
+        texts = [one[0].texts for one in samples if one is not None]
+        return Baseline(self._base_outcomes(replies, bounds), bounds, (texts[0], texts[1]) if texts else None)
 
     def _base_outcomes(self, replies: Replies, bounds: Thresholds) -> tuple[str, ...]:
         stored = self._base_place.read()
@@ -295,9 +312,13 @@ class CellRun:
             return False
         first = self._bench.judges[0].name
         last = [
-            row["value"]
+            row
             for stage in stages[-rule.times :]
             for row in stage["metrics"]
             if row["metric"] == "complied" and row["judge"] == first
         ]
-        return len(last) == rule.times and all(one is not None and one >= rule.complied for one in last)
+        # A rate of the few responses that a judge could judge ends nothing.
+        enough = sum(one.kind == "harmful" for one in self._rows.prompts) / 2
+        return len(last) == rule.times and all(
+            row["n"] >= enough and row["value"] is not None and row["value"] >= rule.complied for row in last
+        )

@@ -29,6 +29,15 @@ class StressModel(TargetConfig):
         default=None, description="Folder of a defence's adapter; the model is then stressed without and with it."
     )
 
+    @model_validator(mode="after")
+    def _one_base(self) -> Self:
+        if self.adapter and self.defended:
+            raise ValueError(
+                "adapter and defended are both given, so the model would not be the defence's base; give the "
+                "model with its adapter merged (demur harden leaves it in RUN/base) as model, without adapter"
+            )
+        return self
+
     @property
     def title(self) -> str:
         """What tables call it."""
@@ -64,13 +73,28 @@ class StressData(Settings):
 
 
 class DistanceConfig(Settings):
-    """Representation distance of responses."""
+    """Representation distance of responses; all that it compares is drawn at random, by the same rule."""
 
-    enabled: bool = Field(default=True, description="Whether it is measured.")
+    enabled: bool = Field(
+        default=True, description="Whether it is measured; where evaluation is greedy, answers are drawn for it."
+    )
     encoder: str = Field(default="embedded:minilm", description="Sentence encoder: a name or a folder.")
     temperature: float = Field(
-        default=0.7, gt=0, description="Of the two samples of the untampered model that give the null."
+        default=0.7, gt=0, description="Of the answers drawn for it, unless evaluation itself draws at its own."
     )
+
+
+class CapabilityConfig(Settings):
+    """What models can still do, by tasks of lm-eval: the untampered one, and where each attack on weights ends."""
+
+    tasks: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), description="Names of lm-eval's tasks or groups; none: capability is not measured."
+    )
+    include_path: str | None = Field(default=None, description="Folder of own task definitions, as YAML.")
+    limit: int | None = Field(default=None, ge=1, description="At most so many documents a task, the first ones.")
+    few_shot: int | None = Field(default=None, ge=0, description="Examples before each; null: the task's own.")
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Requests at a time.")
+    chat: bool = Field(default=False, description="Whether documents are asked through the chat template.")
 
 
 class StopRule(Settings):
@@ -112,7 +136,9 @@ class StressConfig(Settings):
         default=(0, 1, 2), min_length=1, description="One run of every attack for each."
     )
     data: StressData = Field(description="Prompts and rows.")
-    limit: int | None = Field(default=None, ge=1, description="At most so many prompts of a kind, the first ones.")
+    limit: int | None = Field(
+        default=None, ge=1, description="At most so many prompts of a kind, evenly from its categories."
+    )
     generation: GenerationConfig = Field(
         default=GenerationConfig(), description="How answers are written; its seed is added to the cell's."
     )
@@ -121,6 +147,9 @@ class StressConfig(Settings):
     )
     coherence: CoherenceConfig = Field(default=CoherenceConfig(), description="When text is incoherent.")
     distance: DistanceConfig = Field(default=DistanceConfig(), description="Representation distance.")
+    capability: CapabilityConfig = Field(
+        default=CapabilityConfig(), description="Tasks of lm-eval, of the untampered model and of end states."
+    )
     stop: StopRule = Field(default=StopRule(), description="When cells are stopped.")
     draws: int = Field(default=2000, ge=0, description="Bootstrap draws of an interval; 0: none.")
     level: float = Field(default=0.95, gt=0, lt=1, description="Share the intervals should cover.")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
+
+import numpy as np
 
 from demur.data import DataSource, load_sources, text_keys
 from demur.errors import DataError, EmptyDataError, LeakError
@@ -38,6 +41,8 @@ class StressRows:
     """Harmful ones first."""
     material: Material
     texts: tuple[Conversation, ...]
+    repeated: int = 0
+    """Prompts to judge by that stood there more than once, and were left out."""
 
     @property
     def prompts_hash(self) -> str:
@@ -83,7 +88,9 @@ def load_stress_rows(config: StressConfig) -> StressRows:
         A prompt is both trained on and judged by.
     """
     data = config.data
-    judged = {kind: _read(getattr(data, kind), kind)[: config.limit] for kind in ("harmful", "safe")}
+    listed = {kind: _read(getattr(data, kind), kind) for kind in ("harmful", "safe")}
+    once = {kind: _drop_repeats(found) for kind, found in listed.items()}
+    judged = {kind: _choose(found, config.limit) for kind, found in once.items()}
     if not judged["harmful"]:
         raise EmptyDataError(
             "data.harmful holds no prompt, so there is nothing that should be refused; give at least one"
@@ -91,7 +98,7 @@ def load_stress_rows(config: StressConfig) -> StressRows:
     trained = {name: _read(getattr(data, name), name) for name in ("compliance", "benign")}
     plain = {name: _read(getattr(data, name), name) for name in ("harmful_train", "harmless_train")}
     texts = _read(data.texts, "texts")
-    _refuse_twice(judged)
+    _refuse_both(judged)
     sides = {**trained, **plain}
     for kind, rows in (*judged.items(), ("texts", texts)):
         _refuse_leaks(sides, rows, kind)
@@ -106,7 +113,8 @@ def load_stress_rows(config: StressConfig) -> StressRows:
         _asked(plain["harmful_train"] or trained["compliance"]),
         _asked(plain["harmless_train"] or trained["benign"]),
     )
-    return StressRows(prompts, material, _answered(texts, "texts"))
+    repeated = sum(len(listed[kind]) - len(once[kind]) for kind in listed)
+    return StressRows(prompts, material, _answered(texts, "texts"), repeated)
 
 
 def _read(sources: Sequence[DataSource], what: str) -> list[_Row]:
@@ -132,8 +140,28 @@ def _category(row: dict[str, Any]) -> str | None:
     return None if found is None else str(found)
 
 
-def _refuse_twice(judged: dict[str, list[_Row]]) -> None:
-    """Prompts that are harmful and safe at once have no right answer; repeated ones would count twice."""
+def _drop_repeats(rows: list[_Row]) -> list[_Row]:
+    """A prompt that stands there twice would count twice, and narrow the intervals for nothing."""
+    return list({row.key: row for row in reversed(rows)}.values())[::-1]
+
+
+def _choose(rows: list[_Row], limit: int | None) -> list[_Row]:
+    """At most so many rows, as evenly from all categories as can be, always the same; in the file's order.
+
+    A smaller limit takes a part of what a larger one takes.
+    """
+    if limit is None or limit >= len(rows):
+        return rows
+    groups: dict[str | None, list[int]] = {}
+    order = np.random.default_rng(0).permutation(len(rows))
+    for place in order.tolist():
+        groups.setdefault(rows[place].category, []).append(place)
+    turns = [place for turn in zip_longest(*groups.values()) for place in turn if place is not None]
+    return [rows[place] for place in sorted(turns[:limit])]
+
+
+def _refuse_both(judged: dict[str, list[_Row]]) -> None:
+    """Prompts that are harmful and safe at once have no right answer."""
     harmful = {row.key for row in judged["harmful"]}
     both = [row.id for row in judged["safe"] if row.key in harmful]
     if both:

@@ -12,12 +12,14 @@ from demur import __version__
 from demur.errors import DemurError, require, translate_os_error
 from demur.paths import write_json
 from demur.stress._bench import Bench
-from demur.stress._cell import CellPlace, CellRun
+from demur.stress._capability import check_capability
+from demur.stress._cell import CellRun
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows, load_stress_rows
 from demur.stress._jobs import UNTOUCHED, Job, plan_jobs
 from demur.stress._keys import cell_keys
 from demur.stress._lock import lock_run
+from demur.stress._place import CellPlace
 from demur.stress._tables import write_tables
 
 
@@ -92,6 +94,7 @@ def run_stress(
     """
     require("torch", extra="torch")
     require("peft", extra="llm")
+    check_capability(config.capability)
     started = time.perf_counter()
     folder = out if out is not None else Path(config.out or f"runs/{config.name}")
     rows = load_stress_rows(config)
@@ -171,10 +174,18 @@ def _run_on_ray(
     if not ray.is_initialized():
         ray.init(address=engine.address)
     task = ray.remote(run_cell).options(num_cpus=engine.cpus, num_gpus=engine.gpus)
-    running = {}
-    for job in jobs:
+    running: dict[Any, Job] = {}
+
+    def start(job: Job) -> None:
         pair = (places[job_id(job)], _base_of(job, places))
         running[task.remote(job, pair, rows, bench.config)] = job
+
+    # Cells that share an attack's work, such as those that differ in their steps, go one after the other.
+    waiting: dict[str, list[Job]] = {}
+    for job in jobs:
+        waiting.setdefault(places[job_id(job)].keys.work, []).append(job)
+    for line in waiting.values():
+        start(line.pop(0))
     while running:
         ready, _ = ray.wait(list(running), num_returns=1)
         for one in ready:
@@ -183,6 +194,8 @@ def _run_on_ray(
             if progress is not None:
                 progress.cell(job.title)
                 progress.end(job.title, result)
+            if line := waiting[places[job_id(job)].keys.work]:
+                start(line.pop(0))
 
 
 _benches: dict[str, Bench] = {}
@@ -230,6 +243,7 @@ def _describe(config: StressConfig, rows: StressRows, status: str) -> dict[str, 
             "texts": rows.texts_hash,
             "harmful": sum(one.kind == "harmful" for one in rows.prompts),
             "safe": sum(one.kind == "safe" for one in rows.prompts),
+            "repeated": rows.repeated,
         },
         "machine": describe_machine(),
     }

@@ -13,6 +13,7 @@ from typing import Any
 
 from demur.llm import GenerationConfig, TargetConfig, hash_tokenizer, hash_weights, resolve_causal
 from demur.paths import hash_file, hash_value
+from demur.stress._capability import hash_capability
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
 from demur.stress._jobs import Job
@@ -21,7 +22,7 @@ from demur.stress._protocol import Attack
 _ROOT = Path(__file__).parents[1]
 _WORK = (
     *("_tune*.py", "_protocol.py", "_meter.py", "_restore.py", "_answer.py", "_slot.py", "_search.py"),
-    *("_states.py", "_requests.py", "_flops.py", "_coherence.py"),
+    *("_states.py", "_requests.py", "_flops.py", "_coherence.py", "_samples.py"),
 )
 
 
@@ -65,11 +66,12 @@ def cell_keys(job: Job, config: StressConfig, rows: StressRows, judges: str) -> 
     searched = rows.prompts_hash if settings.get("scope") == "each" else None
     given = [settings, rows.material_hash, searched, seed, config.generation.max_new_tokens if searched else None]
     work = hash_value([target, base, job.attack, given, hash_attack(type(attack))])
-    distance = [config.distance.model_dump(mode="json")] if job.is_base else []
+    drawn = [config.distance.temperature] if config.distance.enabled else []
     shown = [rows.prompts_hash, rows.texts_hash, _plain(config.generation), config.coherence.perplexity]
-    replies = hash_value([work, shown, distance])
+    replies = hash_value([work, shown, drawn])
     rest = [config.coherence, config.distance, config.stop]
-    judging = [judges, [one.model_dump(mode="json") for one in rest], config.draws, config.level]
+    capability = hash_capability(config.capability) if config.capability.tasks else None
+    judging = [judges, [one.model_dump(mode="json") for one in rest], config.draws, config.level, capability]
     categories = [one.category for one in rows.prompts]
     told = [dict(job.settings), job.seed, job.model.title, categories, _hash_measuring()]
     return CellKeys(work[:20], replies[:20], hash_value([replies, judging, told])[:20])

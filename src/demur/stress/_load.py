@@ -9,7 +9,7 @@ from typing import Any
 from demur.config import merge_values, overlay_environment, parse_settings, read_mapping
 from demur.stress._config import StressConfig
 
-_PATHS = ("path", "model", "adapter", "defended", "chat_template", "file", "encoder")
+_PATHS = ("path", "model", "adapter", "defended", "chat_template", "file", "encoder", "include_path")
 _SOURCES = ("harmful", "safe", "compliance", "benign", "harmful_train", "harmless_train", "texts")
 
 

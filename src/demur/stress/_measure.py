@@ -41,12 +41,11 @@ REFUSALS = ("hard_refusal", "soft_refusal")
 class Baseline:
     """The untampered base's responses, with which others are compared."""
 
-    texts: tuple[str, ...]
     outcomes: tuple[str, ...]
     """By the first judge."""
     bounds: Thresholds
-    null: tuple[tuple[str, ...], tuple[str, ...]] | None
-    """Two samples of it."""
+    samples: tuple[Sequence[str], Sequence[str]] | None
+    """Its responses drawn twice: the first is what others are compared with, both are the null."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ class Judged:
     reasons: Mapping[str, int]
     """Why responses are incoherent or unscored, and how many."""
     agreement: tuple[dict[str, Any], ...]
+    tries: int = 1
+    """Responses to each prompt, of which one counts."""
 
 
 def judge_replies(replies: Replies, prompts: Sequence[StressPrompt], bounds: Thresholds, bench: Bench) -> Judged:
@@ -106,7 +107,7 @@ def judge_replies(replies: Replies, prompts: Sequence[StressPrompt], bounds: Thr
         kept = [_keep(final, at, n, tries) for at in range(n)]
         outcomes[judge.name] = tuple(final[place] for place in kept)
         chosen = chosen or tuple(texts[place] for place in kept)
-    return Judged(outcomes, chosen, reasons, tuple(one.to_json() for one in agree(raw)))
+    return Judged(outcomes, chosen, reasons, tuple(one.to_json() for one in agree(raw)), tries)
 
 
 def _keep(outcomes: Sequence[str], at: int, n: int, tries: int) -> int:
@@ -147,7 +148,8 @@ def rate_rows(judged: Judged, prompts: Sequence[StressPrompt], bench: Bench) -> 
             shown = {name: counted.rates[rate] for name, rate in rates.items()}
             shown["unscored" if kind == "harmful" else "safe_unscored"] = counted.unscored
             for name, rate in rates.items():
-                if rate in judge.spec.calibration:
+                # The worst of several verdicts has other error rates than one verdict.
+                if rate in judge.spec.calibration and judged.tries == 1:
                     values = outcome_values(outcomes, rate)
                     n = int((~np.isnan(values)).sum())
                     calibration = JudgeCalibration(**judge.spec.calibration[rate].model_dump())
@@ -157,14 +159,19 @@ def rate_rows(judged: Judged, prompts: Sequence[StressPrompt], bench: Bench) -> 
 
 
 def distance_rows(
-    judged: Judged, prompts: Sequence[StressPrompt], baseline: Baseline, bench: Bench
+    drawn: Sequence[str], judged: Judged, prompts: Sequence[StressPrompt], baseline: Baseline, bench: Bench
 ) -> list[dict[str, Any]]:
     """Representation distance of a stage to the untampered base, by kind of prompt.
 
+    The stage's responses, the base's and the null's second are three draws by one rule, so that a stage that
+    changed nothing is at 0 on average.
+
     Parameters
     ----------
+    drawn
+        The stage's responses that were drawn at random.
     judged
-        Outcomes and responses.
+        Outcomes of the judged responses, which say what is still refused.
     prompts
         Their prompts.
     baseline
@@ -180,11 +187,12 @@ def distance_rows(
         "safe": kinds == "safe",
         "still_refused": still & (kinds == "harmful"),
     }
-    null = None if baseline.null is None else (bench.embed(baseline.null[0]), bench.embed(baseline.null[1]))
+    assert baseline.samples is not None
+    first_draw, second_draw = (bench.embed(one) for one in baseline.samples)
     found = representation_distance(
-        bench.embed(baseline.texts),
-        bench.embed(judged.chosen),
-        null,
+        first_draw,
+        bench.embed(drawn),
+        (first_draw, second_draw),
         slices,
         [one.category for one in prompts],
         draws=bench.config.draws,

@@ -72,3 +72,16 @@ def test_an_own_evaluation_set_is_added_to():
         "harmful.jsonl",
         "safe.jsonl",
     ]
+
+
+def test_tasks_are_measured_on_base_and_defence():
+    stress = VALUES["stress"] | {"capability": {"tasks": ["colours"], "limit": 5}}
+    found = made(stress=stress).plan_stress("runs/base", "runs/adapter")
+    assert (found.capability.tasks, found.capability.limit) == (("colours",), 5)
+
+
+def test_a_target_with_an_adapter_of_its_own_is_defended_as_its_merged_base():
+    config = made(target=VALUES["target"] | {"adapter": "own"})
+    assert config.plan_stress().models[0].adapter == "own"
+    (model,) = config.plan_stress("runs/base", "runs/adapter").models
+    assert (model.adapter, model.defended) == (None, "runs/adapter")

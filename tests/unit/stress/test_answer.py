@@ -1,5 +1,9 @@
+import re
+
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from demur.llm import Conversation, GenerationConfig
 from demur.stress import Cost, Stage
@@ -48,10 +52,20 @@ def test_progress_counts_all_tries(target):
 
 @pytest.mark.parametrize(
     ("step", "label", "wanted"),
-    [(8, "", "000008"), (0, "prefill=10", "000000-prefill=10"), (0, "a/b c", "000000-a-b-c")],
+    [(8, "", "000008"), (0, "prefill=10", "000000-prefill=10"), (0, "a/b c", "000000-a-b-c-[0-9a-f]{8}")],
 )
 def test_stages_have_names_fit_for_files(step, label, wanted):
-    assert stage_name(step, label) == wanted
+    assert re.fullmatch(wanted, stage_name(step, label))
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+@example("a/b", "a b")
+@example("a", "A")
+@example("x" * 90 + "/1", "x" * 90 + "/2")
+def test_stages_of_other_labels_never_share_a_file(first, second):
+    names = {stage_name(0, label).casefold() for label in (first, second)}
+    assert len(names) == len({first, second})
+    assert all(len(name) < 220 for name in names)
 
 
 def test_a_stage_counts_where_responses_and_record_are_whole(tmp_path, target):
@@ -63,6 +77,12 @@ def test_a_stage_counts_where_responses_and_record_are_whole(tmp_path, target):
     kept, record = folder.read("000004")
     assert kept.frame.equals(replies.frame)
     assert record["step"] == 4
+    assert folder.done() == {(4, "")}
+    folder.write("000008", replies, {"step": 8, "label": ""}, replies)
+    assert folder.done() == {(4, ""), (8, "")}
+    assert folder.read_drawn("000008").frame.equals(replies.frame)
+    assert folder.read_drawn("000004") is None
+    (tmp_path / "000008-drawn.parquet").write_bytes(b"PAR1")
     assert folder.done() == {(4, "")}
     (tmp_path / "000004.parquet").write_bytes(b"PAR1")
     assert folder.read("000004") is None

@@ -37,3 +37,20 @@ def test_empty_responses_have_no_direction(make_grid, monkeypatch):
     bench = Bench(make_grid())
     bench.__dict__["_encoder"] = Fake()
     assert bench.embed(["a", " "]).tolist() == [[1, 1], [0, 0]]
+
+
+def test_vectors_of_the_last_few_lists_are_kept(make_grid):
+    asked = []
+
+    class Fake:
+        def embed(self, texts):
+            asked.append(texts)
+            return np.ones((len(texts), 2), dtype=np.float32)
+
+    bench = Bench(make_grid())
+    bench.__dict__["_encoder"] = Fake()
+    for texts in (["base"], ["a"], ["base"], ["b"], ["base"], ["c"], ["d"], ["base"], ["e"], ["f"], ["g"], ["h"]):
+        bench.embed(texts)
+    assert asked.count(["base"]) == 1
+    bench.embed(["base"])
+    assert asked.count(["base"]) == 2

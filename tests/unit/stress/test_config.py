@@ -38,6 +38,12 @@ def test_what_cannot_be_meant_is_refused(changes, wanted):
         parse_settings(StressConfig, LEAST | changes)
 
 
+def test_a_defence_of_a_model_with_an_adapter_of_its_own_is_refused():
+    models = [{"model": "a/b", "adapter": "one", "defended": "two"}]
+    with pytest.raises(ConfigError, match=r"adapter and defended are both given.*its adapter merged"):
+        parse_settings(StressConfig, LEAST | {"models": models})
+
+
 def test_a_defence_is_an_adapter_on_the_same_model():
     model = StressModel(model="a/b", defended="folder", dtype="bf16")
     assert model.title == "b"

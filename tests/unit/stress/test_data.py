@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 
@@ -45,9 +46,36 @@ def test_directions_take_the_training_prompts_unless_they_have_their_own(make_co
     assert [one.messages[0].content for one in own.harmful_prompts] == ["q"]
 
 
-def test_a_limit_takes_the_first_prompts_of_each_kind(make_config):
-    rows = load_stress_rows(make_config(limit=1, safe=[{"prompt": "b"}, {"prompt": "c"}]))
-    assert [one.text for one in rows.prompts] == ["How to glim?", "b"]
+GROUPS = [
+    {"prompt": f"{group}{number}", "category": group}
+    for group, many in (("x", 20), ("y", 3), ("z", 3))
+    for number in range(many)
+]
+
+
+def test_a_limit_takes_as_many_of_each_category_and_as_many_of_each_kind(make_config):
+    rows = load_stress_rows(make_config(limit=6, harmful=GROUPS, safe=[{"prompt": f"s{n}"} for n in range(9)]))
+    kept = Counter(one.category for one in rows.prompts)
+    assert kept == {"x": 2, "y": 2, "z": 2, None: 6}
+
+
+def test_a_limit_is_the_same_each_time_keeps_the_order_and_grows_by_adding(make_config):
+    found = [
+        [one.text for one in load_stress_rows(make_config(limit=limit, harmful=GROUPS)).prompts]
+        for limit in (4, 4, 11, 26)
+    ]
+    assert found[0] == found[1]
+    assert set(found[0]) < set(found[2])
+    assert found[3] == [one["prompt"] for one in GROUPS]
+    assert found[2] == [one for one in found[3] if one in found[2]]
+    # Not the first ones, as a file may be sorted.
+    assert found[0] != [one for one in found[3] if one in ("x0", "x1", "y0", "z0")]
+
+
+def test_a_prompt_that_stands_there_twice_counts_once(make_config):
+    rows = load_stress_rows(make_config(harmful=[{"prompt": "a"}, {"prompt": " A "}, {"prompt": "b"}]))
+    assert [one.text for one in rows.prompts] == ["a", "b"]
+    assert rows.repeated == 1
 
 
 @pytest.mark.parametrize("side", ["compliance", "benign", "harmful_train", "harmless_train"])

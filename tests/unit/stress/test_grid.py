@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -5,13 +6,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from demur.errors import ConfigError, EmptyDataError, LeakError, MissingDependencyError, RunError
+from demur.errors import (
+    ConfigError,
+    EmptyDataError,
+    LeakError,
+    MissingDependencyError,
+    MissingModelError,
+    NoMemoryError,
+    RunError,
+    StorageError,
+)
 from demur.llm import Target
+from demur.metrics import cosine_distances
 from demur.stress import run_stress
 from demur.stress._answer import ReplyFolder
+from demur.stress._bench import Bench
 from demur.stress._tune import Tuning
 
 
@@ -190,6 +203,124 @@ def test_a_judge_that_fails_on_every_row_loses_no_answer(make_grid, tmp_path, mo
     assert count.take()[0] == 36
 
 
+def test_memory_that_runs_out_loses_nothing_that_was_done(make_grid, tmp_path, monkeypatch, count):
+    import torch
+
+    from demur.stress import _tune
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_tune, "answer_loss", fail)
+        with pytest.raises(NoMemoryError, match="lower the attack's batch_size or max_tokens"):
+            run_stress(make_grid(), tmp_path)
+    assert count.take()[0] == 18
+    assert cell_of(run_stress(make_grid(), tmp_path))["status"] == "done"
+    # The untouched model and step 0 are not asked again.
+    assert count.take()[0] == 27
+
+
+def test_a_full_disk_loses_nothing_that_was_done(make_grid, tmp_path, monkeypatch, count):
+    write = ReplyFolder.write
+
+    def fill(folder, name, *given):
+        if name == "000002":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, name, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReplyFolder, "write", fill)
+        with pytest.raises(StorageError, match="no disk space left while stressing; free some space"):
+            run_stress(make_grid(), tmp_path)
+    assert count.take() == (27, 2)
+    assert cell_of(run_stress(make_grid(), tmp_path))["status"] == "done"
+    assert count.take() == (27, 30)
+
+
+def test_a_defence_of_another_base_is_refused_before_anything_is_asked(
+    make_grid, make_module, tokenizer, add_adapter, make_target, tmp_path, count
+):
+    add_adapter(make_target(num_hidden_layers=3)).save_adapter(tmp_path / "defence")
+    with pytest.raises(ConfigError, match="adapter"):
+        run_stress(
+            make_grid(models=[make_grid().models[0].model_dump() | {"defended": str(tmp_path / "defence")}]),
+            tmp_path / "run",
+        )
+    assert count.take() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MissingModelError("the weights of 'a/b' are not here", "a/b"),
+        EmptyDataError("a file that was there is empty"),
+        MissingDependencyError("'bitsandbytes' is needed here"),
+    ],
+)
+def test_what_the_machine_lacks_is_never_kept_as_a_skipped_cell(make_grid, tmp_path, monkeypatch, error):
+    from demur.stress.lora import LoraAttack
+
+    def fail(*_):
+        raise error
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoraAttack, "stages", fail)
+        with pytest.raises(type(error), match=str(error)):
+            run_stress(make_grid(), tmp_path)
+    statuses = [json.loads(path.read_text(encoding="utf-8"))["status"] for path in (tmp_path / "cells").glob("*")]
+    assert statuses == ["done"]
+
+
+def test_an_attack_that_cannot_be_done_is_skipped_with_its_reason_and_tried_again(make_grid, tmp_path):
+    for _ in range(2):
+        result = run_stress(make_grid(attacks={"revert": {}}), tmp_path)
+        assert cell_of(result, "revert")["status"] == "skipped"
+        assert "there is nothing to go back to" in cell_of(result, "revert")["reason"]
+
+
+def test_few_judged_responses_saturate_no_cell(make_grid, tmp_path, monkeypatch):
+    from demur.stress._judges import ClassifierJudge, Verdict
+
+    def judge(_, rows):
+        return [Verdict("complied")] + [Verdict("unscored", "no")] * (len(rows) - 1)
+
+    monkeypatch.setattr(ClassifierJudge, "judge", judge)
+    cell = cell_of(run_stress(make_grid(attacks={"lora": {"rank": 2, "steps": [0, 1, 2]}}), tmp_path))
+    assert cell["censored"] is None
+    assert len(cell["stages"]) == 3
+
+
+def test_distances_are_of_drawn_answers_under_one_rule(make_grid, tmp_path, monkeypatch):
+    seen, generate = [], Target.generate
+
+    def watched(target, conversations, config, *args):
+        seen.append((config.temperature, config.seed))
+        return generate(target, conversations, config, *args)
+
+    def embed(_, texts):
+        return np.array([[len(text), text.count("e"), 1.0] for text in texts])
+
+    monkeypatch.setattr(Target, "generate", watched)
+    monkeypatch.setattr(Bench, "embed", embed)
+    attacks = {"lora": {"rank": 8, "steps": [0, 2], "learning_rate": 0.01}}
+    config = make_grid(attacks=attacks, distance={"enabled": True, "temperature": 0.9})
+    result = run_stress(config, tmp_path)
+    warm = [seed for temperature, seed in seen if temperature == 0.9]
+    # The base's own draw and the two of the null; then one a stage.
+    assert len(seen) == 8
+    assert len(warm) == 5
+    assert len(set(warm)) == 3
+    cell = cell_of(result)
+    kept = ReplyFolder(tmp_path / "replies" / cell["replies"])
+    null = ReplyFolder(tmp_path / "replies" / cell_of(result, "direct")["replies"])
+    wanted = cosine_distances(
+        embed(None, null.read("null-1")[0].texts), embed(None, kept.read_drawn("000002").texts)
+    )
+    assert rates(cell, "rd_raw_all_median", "")[-1] == pytest.approx(np.median(wanted))
+
+
 def test_responses_are_kept_as_parquet_and_tables_hold_no_text(finished):
     root, result = finished
     folder = root / "replies" / cell_of(result)["replies"]
@@ -250,40 +381,94 @@ def test_cells_as_tasks_of_ray_give_the_same(make_grid, finished, tmp_path, monk
     assert rates(cell_of(there)) == rates(cell_of(here))
 
 
+def test_cells_that_share_work_go_one_after_the_other_on_ray(make_grid, tmp_path, monkeypatch):
+    from demur.stress import _grid
+    from demur.stress._jobs import Job
+    from demur.stress._keys import CellKeys
+    from demur.stress._place import CellPlace
+
+    class Slow(FakeRay):
+        """Ends the task that was begun last first."""
+
+        def wait(self, running, num_returns):
+            works = [self.ran[one] for one in running]
+            assert len(set(works)) == len(works)
+            assert len(works) <= 2
+            return running[-1:], running[:-1]
+
+    fake, model = Slow(), make_grid().models[0]
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(_grid, "run_cell", lambda job, places, *rest: places[0].keys.work)
+    monkeypatch.setattr(_grid, "_base_of", lambda job, places: None)
+    jobs = [Job(model, False, "lora", {"steps": [number]}, 0) for number in range(5)]
+    works = ["a", "a", "b", "a", "b"]
+    places = {
+        _grid.job_id(job): CellPlace(tmp_path, CellKeys(work, "r", "x"))
+        for job, work in zip(jobs, works, strict=True)
+    }
+    _grid._run_on_ray(jobs, places, None, Bench(make_grid(engine={"kind": "ray"})), None)
+    assert sorted(fake.ran) == sorted(works)
+
+
 KILLED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from demur.stress import load_stress, run_stress
 from demur.stress import _cell
-stages = []
-look_at = _cell.CellRun._look_at
-def die(self, stage):
+from demur.stress._tune import Tuning
+moment, stages = sys.argv[3], []
+look_at, ask, train = _cell.CellRun._look_at, _cell.answer_prompts, Tuning._train
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+def looked_at(self, stage):
     found = look_at(self, stage)
     if not self._job.is_base:
         stages.append(stage.step)
-        if len(stages) == 2:
-            import os, signal
-            os.kill(os.getpid(), signal.SIGKILL)
+        if moment == "stage" and len(stages) == 2:
+            die()
     return found
-_cell.CellRun._look_at = die
+def asked(*given):
+    if moment == "answers" and len(stages) == 2:
+        given = (*given[:4], lambda done, total: die() if done > total / 4 else None)
+    return ask(*given)
+def trained(self, step):
+    if moment == "training" and step == 6:
+        die()
+    return train(self, step)
+_cell.CellRun._look_at, _cell.answer_prompts, Tuning._train = looked_at, asked, trained
 run_stress(load_stress(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def test_a_killed_grid_goes_on_at_its_stage_and_ends_as_an_unbroken_one(make_grid, finished, tmp_path, count):
-    config = make_grid()
+@pytest.mark.parametrize(
+    ("moment", "trained"),
+    [
+        # After the second of four stages; in the training of the third, whose last kept state is of the fourth
+        # step; in the answers of the third, whose adapter is kept.
+        ("stage", 30),
+        pytest.param("training", 28, marks=pytest.mark.slow),
+        pytest.param("answers", 24, marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_grid_goes_on_where_it_was_and_ends_as_an_unbroken_one(
+    make_grid, finished, tmp_path, count, moment, trained
+):
+    attacks = {
+        "lora": {"rank": 8, "steps": [0, 2, 8, 32], "learning_rate": 0.01, "checkpoint_every": 4},
+    }
+    config = make_grid(attacks=attacks, generation={"batch_size": 3})
     path = tmp_path / "grid.json"
     path.write_text(config.model_dump_json(), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path), str(tmp_path / "run")],
+        [sys.executable, "-c", KILLED, str(path), str(tmp_path / "run"), moment],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
     resumed = run_stress(config, tmp_path / "run")
-    # Of four stages two were answered and trained before the kill.
-    assert count.take() == (18, 30)
+    # Of four stages two were answered before the kill.
+    assert count.take() == (18, trained)
     folder, whole = finished
     assert rates(cell_of(resumed)) == rates(cell_of(whole))
     frames = [

@@ -32,6 +32,7 @@ LORA = {"rank": 8, "steps": [0, 2, 8, 32], "learning_rate": 0.01}
         ({"attacks": {"lora": LORA | {"rank": 2}}}, 0),
         ({"seeds": [1]}, 0),
         ({"limit": 2}, 1),
+        ({"distance": {"enabled": True}}, 1),
         ({"generation": {"max_new_tokens": 5}}, 1),
         ({"attacks": {"lora": LORA | {"steps": [0, 1]}}}, 2),
         ({"judges_hash": "k"}, 2),

@@ -90,22 +90,42 @@ def test_a_calibrated_judges_rates_are_corrected_too(make_grid):
 def test_distance_is_nothing_where_nothing_moved(bench, monkeypatch):
     vectors = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
     monkeypatch.setattr(Bench, "embed", lambda _, texts: np.array([vectors[one] for one in texts]))
-    base = Baseline(("a",) * 5, ("hard_refusal",) * 5, BOUNDS, (("a",) * 5, ("a",) * 5))
+    base = Baseline(("hard_refusal",) * 5, BOUNDS, (("a",) * 5, ("a",) * 5))
     still = judged(("hard_refusal",) * 5)
-    same = distance_rows(Judged(still.outcomes, ("a",) * 5, {}, ()), PROMPTS, base, bench)
+    same = distance_rows(("a",) * 5, still, PROMPTS, base, bench)
     assert value_of(same, "rd_all_median", "")["value"] == 0
-    moved = distance_rows(Judged(still.outcomes, ("b",) * 5, {}, ()), PROMPTS, base, bench)
+    moved = distance_rows(("b",) * 5, still, PROMPTS, base, bench)
     assert value_of(moved, "rd_still_refused_median", "")["value"] == 1
     assert value_of(moved, "rd_safe_p90", "")["n"] == 1
 
 
 def test_distance_of_what_is_still_refused_is_null_with_a_reason_where_nothing_is(bench, monkeypatch):
     monkeypatch.setattr(Bench, "embed", lambda _, texts: np.ones((len(texts), 2)))
-    base = Baseline(("a",) * 5, ("hard_refusal",) * 5, BOUNDS, None)
-    rows = distance_rows(judged(("complied",) * 5), PROMPTS, base, bench)
+    base = Baseline(("hard_refusal",) * 5, BOUNDS, (("a",) * 5, ("a",) * 5))
+    rows = distance_rows(("a",) * 5, judged(("complied",) * 5), PROMPTS, base, bench)
     found = value_of(rows, "rd_still_refused_median", "")
     assert found["value"] is None
     assert found["reason"] == "no prompt is left in this slice"
+
+
+def test_as_much_as_two_draws_of_the_base_differ_is_no_distance(bench, monkeypatch):
+    vectors = {"a": [1.0, 0.0], "b": [1.0, 1.0], "c": [1.0, -1.0]}
+    monkeypatch.setattr(Bench, "embed", lambda _, texts: np.array([vectors[one] for one in texts]))
+    base = Baseline(("complied",) * 5, BOUNDS, (("a",) * 5, ("b",) * 5))
+    rows = distance_rows(("c",) * 5, judged(("complied",) * 5), PROMPTS, base, bench)
+    assert value_of(rows, "rd_raw_all_median", "")["value"] == pytest.approx(1 - 0.5**0.5)
+    assert value_of(rows, "rd_all_median", "")["value"] == pytest.approx(0)
+
+
+def test_the_worst_of_several_answers_is_not_corrected_by_errors_on_single_ones(make_grid):
+    counts = {"true_positives": 18, "false_negatives": 2, "true_negatives": 16, "false_positives": 4}
+    judges = [{"kind": "keywords", "calibration": {"complied": counts}}, {"kind": "keywords", "name": "rules"}]
+    bench = Bench(make_grid(judges=judges))
+    found = judge_replies(replies([NO, NO, YES, NO, NO] * 2), PROMPTS, BOUNDS, bench)
+    assert found.tries == 2
+    metrics = {one["metric"] for one in rate_rows(found, PROMPTS, bench)}
+    assert "complied" in metrics
+    assert "complied_corrected" not in metrics
 
 
 def test_utility_is_that_of_the_record():
