@@ -160,6 +160,11 @@ class ExperimentConfig(Settings):
     blind: tuple[DataSource, ...] = Field(
         default=(DataSource(path="starter:blind"),), description="Another source, never trained or tuned on."
     )
+    extra: tuple[DataSource, ...] = Field(
+        default=(),
+        description="More rows that every fit trains on and that are never judged, such as the starter corpus beside "
+        "a narrow set; those that share a group with data or blind are left out.",
+    )
     clean: CleanConfig = Field(default_factory=CleanConfig, description="Cleaning.")
     group_similarity: float = Field(
         default=0.85, gt=0, le=1, description="Prompts at least this alike (Jaccard) form one group."

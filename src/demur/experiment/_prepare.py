@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -31,6 +32,8 @@ from demur.models import find_preset
 from demur.paths import write_json
 from demur.tasks import Task
 
+PARTS = ("data", "blind", "extra")
+"""What an experiment reads; of rows in two parts that belong together, the earlier part keeps its own."""
 LEFT_OUT = "left out: "
 """How a warning of a task begins that could not be prepared; it stands with the first that could."""
 
@@ -88,21 +91,20 @@ def prepare_tasks(config: ExperimentConfig, tasks: list[Task], folder: RunFolder
         raise translate_os_error(error, f"making the run folder {folder.root}") from error
     for old in folder.data.glob("*/quarantine*.jsonl"):
         old.unlink()
-    records = _load_clean(config, tasks, folder, "data")
-    blind = _load_clean(config, tasks, folder, "blind") if config.blind else None
-    records, blind, dropped = _group_together(records, blind, config)
+    parts = {part: _load_clean(config, tasks, folder, part) for part in PARTS if getattr(config, part)}
+    parts, dropped = _group_together(parts, config)
     found, faults = [], []
     for task in tasks:
         try:
-            data = _prepare_task(task, records, blind, config)
+            data = _prepare_task(task, parts, config)
         except DataError as error:
             faults.append(f"task '{task.name}': {error}")
             continue
-        if dropped:
-            data.warnings.append(
-                f"{dropped} blind rows share a group with the data (a prompt, nearly the same prompt, or a group "
-                "name; own_groups: true tells the names of two files apart) and were left out"
-            )
+        data.warnings += [
+            f"{rows} {part} rows share a group with {others} (a prompt, nearly the same prompt, or a group "
+            "name; own_groups: true tells the names of two files apart) and were left out"
+            for part, others, rows in dropped
+        ]
         found.append(data)
     if not found:
         raise DataError("; ".join(faults))
@@ -112,8 +114,7 @@ def prepare_tasks(config: ExperimentConfig, tasks: list[Task], folder: RunFolder
 
 
 def _load_clean(config: ExperimentConfig, tasks: list[Task], folder: RunFolder, part: str) -> Records:
-    sources = config.data if part == "data" else config.blind
-    records = load_sources(sources, tasks, folder.data / part, config.seed, keep_places=True)
+    records = load_sources(getattr(config, part), tasks, folder.data / part, config.seed, keep_places=True)
     # Groups are made later, over all parts at once; here near duplicates only matter if they are dropped.
     settings = config.clean.model_copy(update={"near_duplicates": config.clean.drop_near_duplicates})
     with Quarantine(folder.data / part / "quarantine-cleaning.jsonl") as quarantine:
@@ -128,37 +129,74 @@ def _load_clean(config: ExperimentConfig, tasks: list[Task], folder: RunFolder, 
 
 
 def _group_together(
-    records: Records, blind: Records | None, config: ExperimentConfig
-) -> tuple[Records, Records | None, int]:
-    """Groups over both parts at once; blind rows whose group is in the data are dropped and counted."""
-    if blind is None:
-        return assign_groups(records, config.group_similarity), None, 0
-    both = Records.concat([records, blind])
-    both = assign_groups(both, config.group_similarity)
-    first = both.take(np.arange(len(records)))
-    second = both.take(np.arange(len(records), len(both)))
-    kept = second.filter(~pl.col("group").is_in(first.frame.get_column("group").unique().to_list()))
-    return first, kept if len(kept) else None, len(second) - len(kept)
+    parts: Mapping[str, Records], config: ExperimentConfig
+) -> tuple[dict[str, Records], list[tuple[str, str, int]]]:
+    """Groups over all parts at once; rows whose group is in an earlier part are dropped and counted."""
+    joined = assign_groups(Records.concat(list(parts.values())), config.group_similarity)
+    kept: dict[str, Records] = {}
+    dropped, start = [], 0
+    for part, records in parts.items():
+        rows = joined.take(np.arange(start, start + len(records)))
+        start += len(records)
+        others = " or ".join("the data" if name == "data" else name for name in kept)
+        known = {group for earlier in kept.values() for group in earlier.texts("group")}
+        own = rows.filter(~pl.col("group").is_in(sorted(known)))
+        if len(own) < len(rows):
+            dropped.append((part, others, len(rows) - len(own)))
+        if len(own):
+            kept[part] = own
+    return kept, dropped
 
 
-def _prepare_task(task: Task, records: Records, blind: Records | None, config: ExperimentConfig) -> TaskData:
-    rows = records.labelled(task)
+def _prepare_task(task: Task, parts: Mapping[str, Records], config: ExperimentConfig) -> TaskData:
+    rows = parts["data"].labelled(task)
+    judged = len(rows)
+    blind = _other_rows(task, parts.get("blind"))
+    extra = _other_rows(task, parts.get("extra"), rows, blind)
+    rows = rows if extra is None else Records.concat([rows, extra])
     shared = rows.texts("group")
     if "prompt" not in task.fields:  # the same answer to other prompts is the same text to this task
         rows = assign_groups(rows, 1, fields=task.fields)
-    main = split_records(rows, task, _seeded(config))
-    check_leak(rows, main, task=task)
-    data = TaskData(task, rows, main, _blind_rows(task, blind, rows), shared)
-    known = len(_blind_rows(task, blind) or ()) - len(data.blind or ())
+    splits = _Splits(rows, judged, task)
+    main, _ = splits.extended(split_records(splits.judged, task, _seeded(config)))
+    data = TaskData(task, rows, main, _other_rows(task, blind, rows), shared)
+    known = len(blind or ()) - len(data.blind or ())
     if known:
         data.warnings.append(f"{known} blind rows have a text of the training data and were left out")
     if config.blind and data.blind is None:
         data.warnings.append("the blind set has no row of this task: f1_external is null")
+    if config.extra and extra is None:
+        data.warnings.append("no extra row is of this task")
     for folds in _fold_counts(config, task):
-        _add_cv(data, folds, config)
+        _add_cv(data, folds, splits, config.seed)
     for by in config.validation.leave_one_out:
-        _add_leave_one_out(data, by, config)
+        _add_leave_one_out(data, by, splits, config)
     return data
+
+
+class _Splits:
+    """Splits of a task's rows, the last of which are extra: never judged, in the training rows of every split."""
+
+    def __init__(self, rows: Records, judged: int, task: Task) -> None:
+        self.rows, self.task = rows, task
+        self.judged = rows.take(np.arange(judged))
+        groups = rows.frame.get_column("group")
+        known = self.judged.texts("group")  # of a task that reads answers alone, an extra one may be among them
+        self.extra = np.flatnonzero(~groups.is_in(known).to_numpy())
+
+    def extended(
+        self, split: Split, by: Literal["model", "source"] | None = None, strict: bool = False
+    ) -> tuple[Split, int]:
+        """The split with the extra rows that may train beside its test rows, checked for leaks.
+
+        With it the number of test rows that have a prompt in the training rows, which a held-out value allows.
+        """
+        extra = self.extra
+        if by is not None:
+            extra = extra[self.rows.column(by)[extra] != split.fold]
+        found = replace(split, train=np.concatenate([split.train, extra]))
+        report = check_leak(self.rows, found, by=by, task=self.task, strict_groups=strict)
+        return found, report.shared_group_rows
 
 
 def _seeded(config: ExperimentConfig) -> SplitConfig:
@@ -177,12 +215,12 @@ def _fold_counts(config: ExperimentConfig, task: Task) -> list[int]:
     return sorted(wanted - {0})
 
 
-def _add_cv(data: TaskData, folds: int, config: ExperimentConfig) -> None:
+def _add_cv(data: TaskData, folds: int, splits: _Splits, seed: int) -> None:
     kept = []
-    for split in cross_validate(data.records, data.task, folds, config.seed):
-        check_leak(data.records, split, task=data.task)
-        if _note_fold(data, split, "cv", folds):
-            kept.append(split)
+    for split in cross_validate(splits.judged, data.task, folds, seed):
+        extended, _ = splits.extended(split)
+        if _note_fold(data, extended, "cv", folds):
+            kept.append(extended)
     if kept:
         data.cv[folds] = kept
 
@@ -213,23 +251,25 @@ def _note_fold(data: TaskData, split: Split, protocol: str, folds: int | None = 
     return status == "ok"
 
 
-def _add_leave_one_out(data: TaskData, by: Literal["model", "source"], config: ExperimentConfig) -> None:
+def _add_leave_one_out(
+    data: TaskData, by: Literal["model", "source"], splits: _Splits, config: ExperimentConfig
+) -> None:
     strict = config.validation.strict_groups
     name = f"leave_one_{by}_out"
-    if data.records.frame.get_column(by).n_unique() < 2:
+    if splits.judged.frame.get_column(by).n_unique() < 2:
         data.warnings.append(f"{name} was left out: the rows have fewer than two values of '{by}'")
         return
-    splits = leave_one_out(data.records, data.task, by, strict_groups=strict, min_rows=config.validation.min_rows)
+    found = leave_one_out(splits.judged, data.task, by, strict_groups=strict, min_rows=config.validation.min_rows)
     kept, shared = [], 0
-    for split in splits:
+    for split in found:
         try:
-            report = check_leak(data.records, split, by=by, task=data.task, strict_groups=strict)
+            extended, shared_rows = splits.extended(split, by, strict)
         except LeakError as error:
             raise LeakError(f"task '{data.task.name}': {error}") from error
-        if not _note_fold(data, split, name):
+        if not _note_fold(data, extended, name):
             continue
-        shared += report.shared_group_rows
-        kept.append(split)
+        shared += shared_rows
+        kept.append(extended)
     if shared:
         data.warnings.append(
             f"{name}: {shared} of {sum(len(split.test) for split in kept)} held-out rows have a prompt that is "
@@ -239,14 +279,15 @@ def _add_leave_one_out(data: TaskData, by: Literal["model", "source"], config: E
         data.protocols[name] = kept
 
 
-def _blind_rows(task: Task, blind: Records | None, known: Records | None = None) -> Records | None:
-    """Blind rows with a label, less those whose text, as the task reads it, is among the known ones."""
-    if blind is None or task.name not in blind.frame.columns:
+def _other_rows(task: Task, records: Records | None, *known: Records | None) -> Records | None:
+    """Rows of another part with a label, less those whose text, as the task reads it, is among the known ones."""
+    if records is None or task.name not in records.frame.columns:
         return None
-    rows = blind.filter(pl.col(task.name).is_not_null())
-    if known is not None and len(rows):
-        seen = text_keys(known, task.fields).unique().to_list()
-        rows = rows.take(np.flatnonzero(~text_keys(rows, task.fields).is_in(seen).to_numpy()))
+    rows = records.filter(pl.col(task.name).is_not_null())
+    for others in known:
+        if others is not None and len(rows):
+            seen = text_keys(others, task.fields).unique().to_list()
+            rows = rows.take(np.flatnonzero(~text_keys(rows, task.fields).is_in(seen).to_numpy()))
     return rows if len(rows) else None
 
 
