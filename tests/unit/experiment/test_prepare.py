@@ -196,6 +196,69 @@ def test_a_planted_leak_in_a_further_protocol_fails_the_run(prepared, monkeypatc
         prepared(validation={"cv": 3, "leave_one_out": ["model"]})
 
 
+def test_extra_rows_train_in_every_split_and_are_never_judged(prepared, write, rows):
+    extra = [{"path": str(write(rows(15, first=500), "extra.jsonl"))}]
+    validation = {"cv": 4, "leave_one_out": ["source"]}
+    (plain,), (data,) = prepared(validation=validation), prepared(extra=extra, validation=validation)
+    added = list(range(120, 135))
+    assert len(data.records) == 135
+    for before, split in zip(
+        [plain.main, *plain.cv[4], *plain.protocols["leave_one_source_out"]],
+        [data.main, *data.cv[4], *data.protocols["leave_one_source_out"]],
+        strict=True,
+    ):
+        assert split.test.tolist() == before.test.tolist()
+        assert max(split.test) < 120
+        held = data.records.column("source")[added] == split.fold
+        assert split.train.tolist() == [*before.train, *np.array(added)[~held]]
+    assert data.main.valid.tolist() == plain.main.valid.tolist()
+
+
+def test_extra_rows_of_the_answerer_held_out_do_not_train_beside_it(prepared, write, rows):
+    extra = [{"path": str(write(rows(16, first=500), "extra.jsonl"))}]
+    (data,) = prepared(extra=extra, validation={"leave_one_out": ["model"]})
+    answerers = data.records.column("model")
+    for split in data.protocols["leave_one_model_out"]:
+        assert split.fold not in set(answerers[split.train])
+        assert set(split.train) & set(range(120, 136))
+
+
+def test_extra_rows_that_share_a_prompt_with_data_or_blind_are_dropped_and_counted(prepared, write, rows):
+    extra = [{"path": str(write([*rows(10), *rows(5, first=500), *rows(7, first=600)], "extra.jsonl"))}]
+    (data,) = prepared(extra=extra, blind=[{"path": str(write(rows(20, first=500), "blind.jsonl"))}])
+    assert len(data.records) == 127
+    assert len(data.blind) == 20
+    assert [warning[:58] for warning in data.warnings] == [
+        "15 extra rows share a group with the data or blind (a prom"
+    ]
+
+
+def test_extra_rows_of_a_task_that_reads_the_response_alone_are_new_responses(prepared, write, rows):
+    task = load_task({"name": "tone", "labels": ["warm", "cool"], "fields": ["response"]})
+
+    def answered(many):
+        return [
+            row | {"response": f"answer {number % 30}", "tone": task.labels[number % 2]}
+            for number, row in enumerate(many)
+        ]
+
+    data_rows, extra_rows = answered(rows(120)), answered(rows(29, first=500))
+    fresh = extra_rows[0] | {"id": "fresh", "prompt": "another", "response": "a new answer"}
+    (data,) = prepared(
+        [task],
+        data=[{"path": str(write(data_rows, "tone.jsonl"))}],
+        extra=[{"path": str(write([*extra_rows, fresh], "extra.jsonl"))}],
+    )
+    assert data.records.take(data.main.train[-1:]).texts("response") == ["a new answer"]
+    assert len(data.records) == 121
+
+
+def test_extra_rows_without_the_task_are_said(prepared, write, rows):
+    unlabelled = [{key: row[key] for key in ("id", "prompt", "response")} for row in rows(10, first=500)]
+    (data,) = prepared(extra=[{"path": str(write(unlabelled, "extra.jsonl"))}])
+    assert data.warnings == ["no extra row is of this task"]
+
+
 def test_cross_validation_tests_each_row_once(prepared):
     (data,) = prepared(validation={"cv": 4, "leave_one_out": []})
     tested = np.concatenate([split.test for split in data.cv[4]])
