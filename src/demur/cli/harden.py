@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from demur.harden import HardenResult
+    from demur.harden import HardenResult, Validation
 
 
 def harden(
@@ -76,11 +76,16 @@ def _make_bar(console: Console) -> Any:
 def _print_result(result: HardenResult, console: Console) -> None:
     from rich.table import Table
 
-    table = Table("step", "breaker cosine", "norm ratio", "retain L2", "KL", box=None, header_style="bold")
+    columns = ("step", "breaker cosine", "1 - cosine", "norm ratio", "retain L2", "KL")
+    table = Table(*columns, box=None, header_style="bold")
     for found in result.validations:
+        # Of a cosine near 1 only the rest shows whether anything moves.
+        turned = found.turned or {layer: 1 - value for layer, value in found.cosine.items()}
         table.add_row(
             str(found.step),
-            *(" ".join(f"{value:.3f}" for value in part.values()) for part in (found.cosine, found.norm_ratio)),
+            " ".join(f"{value:.3f}" for value in found.cosine.values()),
+            " ".join(f"{value:.3g}" for value in turned.values()),
+            " ".join(f"{value:.3f}" for value in found.norm_ratio.values()),
             f"{found.mean_retain:.3f}",
             f"{found.kl.mean:.4f}" if found.kl else "",
         )
@@ -91,5 +96,17 @@ def _print_result(result: HardenResult, console: Console) -> None:
         f"{result.seconds:.0f} s",
         highlight=False,
     )
+    if result.validations:
+        _print_kinds(result.validations[-1], console)
+    for note in result.notes:
+        console.print(f"  note: {note}", style="yellow", highlight=False, soft_wrap=True)
     for folder in filter(None, (result.adapter, result.merged)):
         console.print(f"  {folder}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _print_kinds(found: Validation, console: Console) -> None:
+    """What the last validation says of each kind of retained rows."""
+    for kind, value in found.retain_kinds.items():
+        kl = found.kl.kinds.get(kind) if found.kl else None
+        shown = f", KL {kl:.4f}" if kl is not None else ""
+        console.print(f"  held-out {kind}: retain L2 {value:.3f}{shown}", highlight=False)

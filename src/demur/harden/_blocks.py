@@ -80,13 +80,19 @@ def find_stack(model: Any) -> Stack:
     Raises
     ------
     ConfigError
-        The model has no list of as many blocks as its configuration says.
+        The model has no list of as many blocks as its configuration says, or no decoder that holds it.
     """
     decoder, blocks = model.get_decoder(), find_blocks(model)
-    holders = (
-        (holder, name) for holder in decoder.modules() for name, part in holder.named_children() if part is blocks
-    )
-    return Stack(decoder, *next(holders))
+    parts = decoder.modules() if decoder is not None else ()
+    holders = ((holder, name) for holder in parts for name, part in holder.named_children() if part is blocks)
+    found = next(holders, None)
+    if decoder is None or found is None:
+        raise ConfigError(
+            f"the blocks of the {model.config.model_type} model are not inside what transformers calls its "
+            "decoder, so they cannot be run alone; take a causal language model such as Llama or Qwen",
+            key="model",
+        )
+    return Stack(decoder, *found)
 
 
 def attach_lora(model: Any, stack: Stack, count: int, settings: LoraSettings) -> Any:
@@ -140,6 +146,16 @@ def nudge_adapters(model: Any, size: float) -> None:
     for name, parameter in model.named_parameters():
         if ".lora_B." in name and parameter.requires_grad:
             nn.init.normal_(parameter, std=size)
+
+
+def scale_adapters(model: Any, factor: float) -> None:
+    """Multiply what trained LoRA adapters add to the weights, in place."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name and parameter.requires_grad:
+                parameter.mul_(factor)
 
 
 def _linear_names(stack: Stack) -> list[str]:

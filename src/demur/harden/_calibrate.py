@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from demur.harden._blocks import scale_adapters
 from demur.harden._module import BreakerModule, Picks
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _PROBE_TOKENS = 20_000
 """Tokens of each kind a probe is fitted on at most."""
+_BF16_MOVE = 2.0**-6
+"""Relative distance from the base that bf16, whose rounding is up to 2**-9 a value, still shows."""
+_FASTEST = 16.0
+"""Adapters are made larger by this factor at most, before they are measured again."""
 
 
 def calibrate(module: BreakerModule, batches: Sequence[dict[str, torch.Tensor]], seed: int) -> None:
@@ -44,6 +49,44 @@ def calibrate(module: BreakerModule, batches: Sequence[dict[str, torch.Tensor]],
             weight, bias = fit_probe(*_collect(module, batches, state))
             module.directions[number].copy_(torch.from_numpy(weight))
             module.biases[number] = bias
+
+
+def settle_nudge(module: BreakerModule, batch: dict[str, torch.Tensor], moved: float = _BF16_MOVE) -> float:
+    """Make nudged adapters larger, in place, until their effect shows at every target layer; gives that effect.
+
+    In half precision a nudge of the size of one step is lost where it is added to a state, and the first steps
+    would follow rounding errors.
+
+    Parameters
+    ----------
+    module
+        With nudged adapters.
+    batch
+        As the collator makes it; its breaker states are looked at.
+    moved
+        Mean distance from the base that is wanted, relative to the norm of the base.
+    """
+    found = _nudge_effect(module, batch)
+    for _ in range(16):
+        if found >= moved:
+            break
+        # Measured through rounding: nothing may be seen of a nudge that is there.
+        scale_adapters(module.model, min(_FASTEST, max(1.5, moved / max(found, 1e-12))))
+        found = _nudge_effect(module, batch)
+    return found
+
+
+def _nudge_effect(module: BreakerModule, batch: dict[str, torch.Tensor]) -> float:
+    (moved, picks), *_ = _each(module, [batch])
+    needed = dict.fromkeys(module.plan.targets, (False, True))
+    base, adapted = (module.trace(moved, picks, needed, is_adapted=one) for one in (False, True))
+    effects = []
+    for state in module.plan.targets:
+        before, after = base[state][1], adapted[state][1]
+        assert before is not None
+        assert after is not None
+        effects.append(float((after.float() - before.float()).norm() / before.float().norm()))
+    return min(effects)
 
 
 def fit_probe(retain: NDArray[np.float32], breaker: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:

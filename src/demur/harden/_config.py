@@ -40,11 +40,21 @@ class HardenData(Settings):
     held_out: float = Field(
         default=0.1, gt=0, lt=1, description="Share of the prompts held out where no own rows are given for it."
     )
+    split_by: Literal["auto", "group", "category", "prompt"] = Field(
+        default="auto",
+        description="Column whose rows stay on one side, beside those of one prompt; auto: group, else category "
+        "where no category is larger than the share held out.",
+    )
     evaluation: tuple[DataSource, ...] = Field(
         default=(),
         description="Prompts the result will be judged on; one of them among the training rows is a leak.",
     )
-    max_tokens: int = Field(default=1024, ge=8, le=131_072, description="Tokens of a row; the end is cut off.")
+    max_tokens: int = Field(
+        default=1024,
+        ge=8,
+        le=131_072,
+        description="Tokens of a row, or as many as the model reads where that is less; the end is cut off.",
+    )
     drop_request: float = Field(
         default=0.5, ge=0, le=1, description="Share of the breaker rows whose request is left out."
     )
@@ -77,10 +87,11 @@ class StopRule(Settings):
     cosine: float = Field(
         default=0.1, ge=-1, le=1, description="Held-out breaker cosine must be below this at every target layer."
     )
-    flat: float = Field(
-        default=0.05, ge=0, description="Relative change of held-out retain L2 that counts as none."
+    retain: float = Field(
+        default=0.1, gt=0, description="Held-out relative retain L2, the mean over layers, must be at most this."
     )
-    patience: int = Field(default=2, ge=1, description="Validations in a row for which both must hold.")
+    flat: float = Field(default=0.05, ge=0, description="Relative change of it that counts as none.")
+    patience: int = Field(default=2, ge=1, description="Validations in a row for which all must hold.")
 
 
 class HardenConfig(Settings):
@@ -112,14 +123,19 @@ class HardenConfig(Settings):
     retain_weight: float = Field(
         default=1.0,
         gt=0,
-        description="Factor on the retain loss; with AdamW this ratio counts, and alpha hardly.",
+        description="Factor on the retain loss, to be found for each model; with AdamW alpha hardly counts.",
     )
     steps: int = Field(default=150, ge=1, le=100_000, description="Steps of the optimiser.")
     batch_size: int = Field(default=16, ge=1, le=4096, description="Rows of each kind a step, over all processes.")
     accumulate: int = Field(
         default=1, ge=1, le=4096, description="Forward passes a step is split into on each process; saves memory."
     )
-    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Constant rate of AdamW.")
+    learning_rate: float = Field(
+        default=1e-4,
+        gt=0,
+        le=1,
+        description="Constant rate of AdamW, to be found for each model; small ones want more than large ones.",
+    )
     max_gradient: float = Field(default=1.0, gt=0, description="Gradients are clipped to this norm.")
     lora: LoraSettings = Field(default=LoraSettings(), description="The adapter.")
     bucketing: bool = Field(default=True, description="Put rows of similar length into one batch.")
@@ -132,11 +148,18 @@ class HardenConfig(Settings):
     )
     evaluate_every: int = Field(default=10, ge=1, description="Steps between validations.")
     checkpoint_every: int = Field(default=25, ge=1, description="Steps between checkpoints to go on from.")
-    valid_rows: int = Field(default=64, ge=1, le=100_000, description="Rows of each kind a validation looks at.")
+    valid_rows: int = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="Rows of each kind a validation looks at.",
+    )
     kl_every: int = Field(
         default=50, ge=0, description="Steps between measures of KL to the base; 0: at the end only."
     )
-    kl_rows: int = Field(default=256, ge=1, le=100_000, description="Held-out retain rows KL is measured on.")
+    kl_rows: int = Field(
+        default=256, ge=1, le=100_000, description="Held-out retain rows KL is measured on, evenly by source."
+    )
     stop: StopRule = Field(default=StopRule(), description="When training ends early.")
     merged: bool = Field(default=False, description="Also save the merged model, for plain transformers.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Seed of adapter, order of rows, dropout.")

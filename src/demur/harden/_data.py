@@ -1,4 +1,4 @@
-"""Rows to break and rows to retain: read, checked, divided into training and validation, and kept apart.
+"""Rows to break and rows to retain: read, and checked.
 
 What a breaker learns from is the response, not the request, so a row without one is an error here.
 """
@@ -6,19 +6,20 @@ What a breaker learns from is the response, not the request, so a row without on
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from demur.data import DataSource, load_sources, text_keys
-from demur.errors import DataError, EmptyDataError, LeakError
+from demur.data import DataSource, Records, load_sources, text_keys
+from demur.errors import DataError, EmptyDataError
+from demur.harden._split import refuse_leaks, split_rows
 from demur.llm import Conversation, Message
 
 if TYPE_CHECKING:
-    from demur.data import Records
     from demur.harden._config import HardenData, RetainSource
+
+BREAKER = "breaker"
+"""Kind of the rows to break."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class HardenRow:
     id: str
     conversation: Conversation
     """Ends with the assistant's turn."""
-    key: str
-    """Its request, less the differences that do not count."""
+    keys: tuple[str, ...]
+    """Its requests, less the differences that do not count: all of them, and the last."""
+    group: str | None = None
+    """Rows of one group stand on one side."""
+    category: str | None = None
+    kind: str = BREAKER
+    """``breaker``, or the kind of its retain source."""
 
     @property
     def unasked(self) -> Conversation:
@@ -46,7 +52,11 @@ class HardenRows:
     retain: tuple[tuple[HardenRow, ...], ...]
     shares: tuple[float, ...]
     breakers_valid: tuple[HardenRow, ...]
+    """In an order whose beginning is a fair sample; so are the next."""
     retain_valid: tuple[HardenRow, ...]
+    """Sources take turns."""
+    left_out: int = 0
+    """Rows that would be trained on, had not another source's own share held out their prompts."""
 
     def count(self) -> dict[str, Any]:
         """How many of each."""
@@ -77,42 +87,72 @@ def load_rows(data: HardenData, seed: int) -> HardenRows:
     LeakError
         A prompt stands among the training rows and among those that validate or evaluate.
     """
-    divider = _Divider(data.held_out, seed)
-    breakers, breakers_valid = divider.divide(
-        _read(data.breakers, "breakers", seed), "breakers", data.breakers_valid
-    )
-    retain, retain_valid = [], []
-    for source in data.retain:
-        train, valid = divider.divide(_read([source], "retain", seed), "retain", data.retain_valid)
-        retain.append(train)
-        retain_valid += valid
-    if data.breakers_valid:
-        breakers_valid = _read(data.breakers_valid, "breakers_valid", seed)
-    if data.retain_valid:
-        retain_valid = _read(data.retain_valid, "retain_valid", seed)
+    breakers = _read(data.breakers, "breakers", seed)
+    retain = [_read([source], "retain", seed) for source in data.retain]
+    breakers_own = [_read([source], "breakers_valid", seed) for source in data.breakers_valid]
+    retain_own = [_read([source], "retain_valid", seed) for source in data.retain_valid]
+    found = split_rows([breakers, *retain], breakers_own, retain_own, data, seed)
     # Refusals of the very prompts that are broken are a usual part of what is retained: only sides are compared.
-    trained = [*breakers, *(row for part in retain for row in part)]
-    _refuse_leaks(trained, [*breakers_valid, *retain_valid], "validation")
-    _refuse_leaks(trained, _read_prompts(data.evaluation, seed), "evaluation")
-    shares = tuple(source.share for source in data.retain)
+    trained = [row for part in found.train for row in part]
+    refuse_leaks(trained, [*found.breakers_valid, *found.retain_valid], "validation")
+    refuse_leaks(trained, _read_evaluation(data.evaluation, seed), "evaluation")
     return HardenRows(
-        tuple(breakers), tuple(map(tuple, retain)), shares, tuple(breakers_valid), tuple(retain_valid)
+        breakers=tuple(found.train[0]),
+        retain=tuple(map(tuple, found.train[1:])),
+        shares=tuple(source.share for source in data.retain),
+        breakers_valid=tuple(found.breakers_valid),
+        retain_valid=tuple(found.retain_valid),
+        left_out=found.left_out,
     )
 
 
 def _read(sources: Sequence[DataSource | RetainSource], what: str, seed: int) -> list[HardenRow]:
-    plain = [DataSource(**source.model_dump(include=set(DataSource.model_fields))) for source in sources]
-    records = load_sources(plain, (), seed=seed)
-    if not len(records):
+    rows, keys = _load(sources, seed)
+    if not rows:
         raise EmptyDataError(f"data.{what} holds no row; give at least one prompt with its response")
-    keys = text_keys(records, ("prompt",)).to_list()
-    return [_make_row(row, key, what) for row, key in zip(records.frame.iter_rows(named=True), keys, strict=True)]
+    kind = getattr(sources[0], "kind", BREAKER)
+    return [_make_row(row, found, what, kind) for row, found in zip(rows, keys, strict=True)]
 
 
-def _make_row(row: dict[str, Any], key: str, what: str) -> HardenRow:
+def _load(
+    sources: Sequence[DataSource | RetainSource], seed: int
+) -> tuple[list[dict[str, Any]], list[tuple[str, ...]]]:
+    """Rows as they stand in the files, and the keys of their requests."""
+    plain = [DataSource(**source.model_dump(include=set(DataSource.model_fields))) for source in sources]
+    rows = list(load_sources(plain, (), seed=seed).frame.iter_rows(named=True))
+    asked = [_requests(row) for row in rows]
+    keys = iter(_normalise([text for texts in asked for text in texts]))
+    return rows, [tuple(dict.fromkeys(key for _ in texts if (key := next(keys)))) for texts in asked]
+
+
+def _normalise(texts: list[str]) -> list[str]:
+    if not texts:
+        return []
+    return text_keys(Records.from_rows({"prompt": text} for text in texts), ("prompt",)).to_list()
+
+
+def _requests(row: dict[str, Any]) -> list[str]:
+    """The prompt, and what the user says before the last answer: in all turns together, and in the last."""
+    found = [row["prompt"] or ""]
+    try:
+        given = json.loads(row.get("messages") or "[]")
+        answers = [place for place, one in enumerate(given) if one["role"] == "assistant"]
+        said = [str(one["content"]) for one in given[: max(answers, default=len(given))] if one["role"] == "user"]
+    except (ValueError, TypeError, KeyError):
+        # Said by whoever reads the turns; of rows to be judged on they may be anything.
+        said = []
+    return [*found, " ".join(said), *said[-1:]]
+
+
+def _make_row(row: dict[str, Any], keys: tuple[str, ...], what: str, kind: str) -> HardenRow:
     messages = _parse_messages(row, what) if row.get("messages") else _pair(row, what)
-    asked = " ".join(one.content for one in messages if one.role == "user")
-    return HardenRow(str(row["id"]), Conversation(messages), key or " ".join(asked.lower().split()))
+    if not keys:
+        raise DataError(
+            f"the conversation of row '{row['id']}' of data.{what} has no request; add the user's turn, or leave "
+            "the row out"
+        )
+    group, category = (None if row.get(name) is None else str(row[name]) for name in ("group", "category"))
+    return HardenRow(str(row["id"]), Conversation(messages), keys, group, category, kind)
 
 
 def _pair(row: dict[str, Any], what: str) -> tuple[Message, ...]:
@@ -129,13 +169,17 @@ def _pair(row: dict[str, Any], what: str) -> tuple[Message, ...]:
 
 def _parse_messages(row: dict[str, Any], what: str) -> tuple[Message, ...]:
     try:
-        given = json.loads(row["messages"])
-        found = tuple(Message(one["role"], str(one["content"])) for one in given)
+        found = tuple(Message(one["role"], one["content"]) for one in json.loads(row["messages"]))
     except (ValueError, TypeError, KeyError):
         raise DataError(
             f"the messages of row '{row['id']}' of data.{what} cannot be read; give a list of "
             '{"role": "user" or "assistant", "content": "..."}'
         ) from None
+    if not all(isinstance(one.content, str) for one in found):
+        raise DataError(
+            f"a message of row '{row['id']}' of data.{what} has a content that is no text (a list of parts, or "
+            "nothing); give its text, or leave the row out"
+        )
     while found and found[-1].role != "assistant":
         found = found[:-1]
     if not found or not found[-1].content.strip():
@@ -146,51 +190,19 @@ def _parse_messages(row: dict[str, Any], what: str) -> tuple[Message, ...]:
     return found
 
 
-class _Divider:
-    """Divides sources into training and validation rows by prompt; a prompt is on one side in all of them."""
-
-    def __init__(self, share: float, seed: int) -> None:
-        self._share = share
-        self._random = np.random.default_rng([seed, 17])
-        self._is_held: dict[str, bool] = {}
-
-    def divide(
-        self, rows: list[HardenRow], what: str, own: Sequence[DataSource]
-    ) -> tuple[list[HardenRow], list[HardenRow]]:
-        """All rows to training where own ones are given for validation, else a share of the prompts held out."""
-        prompts = sorted({row.key for row in rows})
-        if own:
-            self._is_held |= dict.fromkeys(prompts, False)
-            return rows, []
-        free = [prompt for prompt in prompts if prompt not in self._is_held]
-        held = sum(self._is_held.get(prompt, False) for prompt in prompts)
-        wanted = max(1, round(len(prompts) * self._share)) - held
-        drawn = set(self._random.permutation(free)[: max(0, wanted)])
-        self._is_held |= {prompt: prompt in drawn for prompt in free}
-        train = [row for row in rows if not self._is_held[row.key]]
-        if not train:
-            raise EmptyDataError(
-                f"the {len(rows)} rows of a source of data.{what} have {len(prompts)} prompt(s), so none is left "
-                f"to train on once some are held out; give more prompts, or own rows as data.{what}_valid"
-            )
-        return train, [row for row in rows if self._is_held[row.key]]
-
-
-def _read_prompts(sources: Sequence[DataSource], seed: int) -> list[HardenRow]:
+def _read_evaluation(sources: Sequence[DataSource], seed: int) -> list[HardenRow]:
+    """Prompts alone; only their keys and groups are looked at."""
     if not sources:
         return []
-    records: Records = load_sources(list(sources), (), seed=seed)
-    keys = text_keys(records, ("prompt",)).to_list()
-    ids = records.frame.get_column("id").to_list()
-    # Only their keys are looked at.
-    return [HardenRow(id, Conversation.from_prompt("?"), key) for id, key in zip(ids, keys, strict=True)]
-
-
-def _refuse_leaks(train: Iterable[HardenRow], held: Sequence[HardenRow], what: str) -> None:
-    known = {row.key for row in train}
-    shared = [row.id for row in held if row.key in known]
-    if shared:
-        raise LeakError(
-            f"{len(shared)} of the {len(held)} {what} rows have a prompt that is trained on, such as "
-            f"{', '.join(shared[:3])}; a breaker would be praised for what it has seen: take them out of one side"
+    rows, keys = _load(sources, seed)
+    silent = [str(row["id"]) for row, found in zip(rows, keys, strict=True) if not found]
+    if silent:
+        raise DataError(
+            f"row '{silent[0]}' of data.evaluation has no prompt, so nobody can tell whether it is trained on; "
+            "add its prompt, or leave the row out"
         )
+    asked = Conversation.from_prompt("?")
+    return [
+        HardenRow(str(row["id"]), asked, found, None if row.get("group") is None else str(row["group"]))
+        for row, found in zip(rows, keys, strict=True)
+    ]

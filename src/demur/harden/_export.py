@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demur.llm import Target, TargetConfig, load_target
-from demur.paths import replace_folder_when_done
+from demur.llm import Target, TargetConfig, full_memory_as_error, load_target
+from demur.paths import replace_folder_when_done, write_json
 from demur.training import quiet_transformers
 
 if TYPE_CHECKING:
-    from demur.harden._config import HardenConfig
+    from transformers import TrainingArguments
+
+_SOURCE = "demur_source.json"
+"""Beside a merged base: the hash of what was merged."""
+_REMEDY = "merge on a machine with memory for the whole model, or leave merged out: the adapter is saved already"
 
 
 def export_adapter(target: Target, model: Any, folder: Path) -> None:
@@ -50,6 +55,8 @@ def export_merged(base: TargetConfig, adapter: Path, folder: Path) -> None:
     ------
     ConfigError
         The adapter belongs to another base.
+    NoMemoryError
+        The model does not fit the memory.
     StorageError
         The disk is full or not writable.
     """
@@ -57,33 +64,62 @@ def export_merged(base: TargetConfig, adapter: Path, folder: Path) -> None:
     save_merged(target, folder)
 
 
-def save_merged(target: Target, folder: Path) -> Any:
-    """Merge a target's adapter into its weights, in place, and save the model; gives the merged module."""
-    with quiet_transformers(), replace_folder_when_done(folder, f"saving {folder.name}") as part:
+def save_merged(target: Target, folder: Path) -> None:
+    """Merge a target's adapter into its weights, in place, and save the model with its tokenizer and template.
+
+    Parameters
+    ----------
+    target
+        With an adapter; of no use afterwards.
+    folder
+        Written whole or not at all; it also gets the fingerprint of the target.
+    """
+    source = target.fingerprint
+    with (
+        full_memory_as_error("merging the adapter", _REMEDY),
+        quiet_transformers(),
+        replace_folder_when_done(folder, f"saving {folder.name}") as part,
+    ):
         merged = target.module.merge_and_unload(safe_merge=True)
         merged.save_pretrained(str(part))
         tokenizer = target.tokenizer
         tokenizer.chat_template = target.template
         tokenizer.save_pretrained(str(part))
-    return merged
+        write_json(part / _SOURCE, {"target": source})
 
 
-def unwrap_base(target: Target, config: HardenConfig, folder: Path, is_main: bool) -> Target:
-    """A target without adapter: itself, or a copy whose adapter is merged and saved, so that ours has a base.
+def unwrap_base(config: TargetConfig, folder: Path, arguments: TrainingArguments) -> TargetConfig:
+    """Settings of a target without adapter: these, or those of a copy whose adapter is merged, to stand on.
 
     Parameters
     ----------
-    target
-        As loaded.
     config
-        Of the run.
+        Of the target.
     folder
-        Where a merged base goes.
-    is_main
-        Whether this process writes.
+        Where a merged base goes; one that is there of the same target is kept.
+    arguments
+        Know the other processes: one of each machine writes, and all read what it wrote.
+
+    Raises
+    ------
+    ConfigError
+        The adapter belongs to another base.
+    NoMemoryError, StorageError
+        Memory or disk ran out.
     """
-    if not target.has_adapter:
-        return target
-    module = save_merged(target, folder) if is_main else target.module.merge_and_unload(safe_merge=True)
-    settings = config.target.model_copy(update={"model": str(folder), "adapter": None, "chat_template": None})
-    return Target(module, target.tokenizer, settings, str(folder) if is_main else None)
+    if config.adapter is None:
+        return config
+    with arguments.main_process_first(desc="merging the target's own adapter"):
+        if arguments.local_process_index == 0:
+            target = load_target(config)
+            if _read_source(folder) != target.fingerprint:
+                save_merged(target, folder)
+    return config.model_copy(update={"model": str(folder), "adapter": None, "chat_template": None})
+
+
+def _read_source(folder: Path) -> str | None:
+    try:
+        found: str = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))["target"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found

@@ -1,7 +1,7 @@
 """``transformers.Trainer`` around a breaker: its schedule, exact splits of a step, validations, checkpoints.
 
-Imported only when a training starts. Nothing here knows which engine runs it: what Trainer and accelerate offer
-(several processes, FSDP, DeepSpeed) comes with their own launchers and settings.
+Imported only when a training starts. Nothing here knows which engine runs it: engines that keep a weight whole on
+every process come with accelerate's own launcher and settings; see ``_engine`` for those that do not.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
@@ -118,15 +119,24 @@ def run_loop(
     TrainingError
         The loss is no number any more.
     """
-    folder = Path(arguments.output_dir)
-    with arguments.main_process_first(desc="looking for a checkpoint"):
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = prepare_folder(folder, plan.fingerprint)
+    # A folder for each training: one of other settings leaves this one's checkpoints alone.
+    folder = Path(arguments.output_dir) / plan.fingerprint[:16]
+    arguments.output_dir = str(folder)
+    checkpoint = _find_checkpoint(folder, arguments, plan)
     trainer = BreakerTrainer(module, data, collator, arguments, plan)
     trainer.remove_callback(PrinterCallback)
     if checkpoint is None or not trainer.finish(checkpoint):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state
+
+
+def _find_checkpoint(folder: Path, arguments: TrainingArguments, plan: LoopPlan) -> Path | None:
+    """What the first process finds there, told to all others; it alone clears away what is half."""
+    found: list[Path | None] = [None]
+    if arguments.process_index == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = [prepare_folder(folder, plan.fingerprint)]
+    return broadcast_object_list(found)[0] if arguments.world_size > 1 else found[0]
 
 
 class BreakerTrainer(Trainer):  # type: ignore[misc]
@@ -183,15 +193,22 @@ class BreakerTrainer(Trainer):  # type: ignore[misc]
         weights = (wanted.to(num_items_in_batch.device) / num_items_in_batch).float()
         given = {name: value for name, value in inputs.items() if name != "units"}
         found = model(**given, weights=weights)
-        if not bool(found["loss"].isfinite()):
-            raise TrainingError(
-                f"the loss became {found['loss'].item()} at step {self.state.global_step + 1}; lower "
-                "learning_rate (or set precision: fp32), and check the model's own weights"
-            )
+        self._check_finite(found["loss"].detach())
         self._parts += torch.stack([found["breaker"], found["retain"]]).float()
         # Engines average the gradients of their processes; a step wants their sum.
         loss = found["loss"] * self.accelerator.num_processes
         return (loss, found) if return_outputs else loss
+
+    def _check_finite(self, loss: torch.Tensor) -> None:
+        """End the run in all processes at once where one of them has no number: the others would wait for it."""
+        is_off = (~loss.isfinite()).to(torch.int32)
+        if self.accelerator.num_processes > 1:
+            is_off = self.accelerator.reduce(is_off, reduction="sum")
+        if int(is_off):
+            raise TrainingError(
+                f"the loss became NaN or infinite at step {self.state.global_step + 1}; lower learning_rate (or "
+                "set precision: fp32), and check the model's own weights"
+            )
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """Keep the log; a step's entry also has both losses, each times its coefficient."""

@@ -16,6 +16,13 @@ def cosines(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def turns(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """1 minus the cosine of each token, ``(n,)``: half the squared distance of directions, exact near 0 too."""
+    one, other = (functional.normalize(states.double(), dim=-1) for states in (adapted, base))
+    found: torch.Tensor = (one - other).square().sum(dim=-1) / 2
+    return found
+
+
 def rerouting_sum(adapted: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
     """Sum over tokens of max(0, cos): nothing is gained beyond orthogonality."""
     return cosines(adapted, base).relu().sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -51,6 +51,10 @@ def plan_memory(module: BreakerModule, config: HardenConfig, longest: int, rows:
     """
     counts = count_parameters(module)
     activations = measure_activations(module, lambda length: _one_pair(module, length), longest)
+    if activations.shape is not None:
+        # What was measured is a pair of rows through the blocks that are run, not a row through the whole model.
+        shape = replace(activations.shape, layers=module.plan.blocks, hidden=2 * activations.shape.hidden)
+        activations = replace(activations, shape=shape)
 
     def estimate(is_recomputed: bool) -> MemoryEstimate:
         device: Literal["auto", "cpu"] = "cpu" if module.scales.device.type == "cpu" else "auto"

@@ -1,6 +1,6 @@
 """One module whose forward pass is a whole step: base states without gradient, adapted states, both losses.
 
-Everything a step computes happens inside one ``forward``, so engines that wrap a module (DDP, FSDP, DeepSpeed) see
+Everything a step computes happens inside one ``forward``, so engines that wrap a module (DDP, DeepSpeed) see
 all of it. Retain and breaker rows are one batch; blocks above the highest state that counts are not run, nor the
 head; each layer's loss is summed as soon as the layer is reached, and its base states are let go.
 """

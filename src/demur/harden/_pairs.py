@@ -6,6 +6,7 @@ the training was interrupted. Within a step rows are sorted by length, so that p
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import EmptyDataError
+from demur.harden._data import BREAKER
 
 if TYPE_CHECKING:
     import torch
@@ -53,37 +55,71 @@ class RowTokens:
     def __init__(self, target: Target, config: HardenConfig) -> None:
         self._target = target
         self._mask = config.mask
-        self._limit = config.data.max_tokens
+        readable = getattr(target.module.config.get_text_config(), "max_position_embeddings", None)
+        self._limit = min(config.data.max_tokens, readable or config.data.max_tokens)
+        self._is_short = self._limit < config.data.max_tokens
+        self.is_cut = False
+        """Whether a row lost its end because the model reads no more, not because of the setting."""
         self._known: dict[tuple[str, int, bool], TokenRow] = {}
         self._prefix = 0
+        self._retained: list[bytes] = []
 
     def encode(self, row: HardenRow, is_unasked: bool = False) -> TokenRow:
-        """Tokens of a row, with its request or without, less what is beyond the limit."""
+        """Tokens of a row, with its request or without, less what is beyond the limit.
+
+        Of a conversation to break only the last answer counts: the turns before it may be harmless.
+        """
         key = (row.id, id(row), is_unasked)
         if key not in self._known:
             found = self._target.encode(row.unasked if is_unasked else row.conversation)
             ids = found.ids[: self._limit]
-            counts = found.assistant[: self._limit]
-            if self._mask != "assistant":
-                counts = np.arange(len(ids)) >= self._prefix
+            self.is_cut |= self._is_short and len(ids) < len(found)
+            counts = np.arange(len(ids)) >= self._prefix
+            if self._mask == "assistant":
+                answer = _last_run(found.assistant) if row.kind == BREAKER else found.assistant
+                counts = answer[: self._limit]
+            if row.kind == BREAKER:
+                counts = counts & (np.arange(len(ids)) >= self._shared_opening(ids))
             self._known[key] = TokenRow(ids, counts)
         return self._known[key]
 
     def keep_usable(self, rows: Sequence[HardenRow], what: str) -> list[HardenRow]:
-        """Rows that have a token that counts within the limit.
+        """Rows that have a token that counts within the limit, with their request and without.
 
         Raises
         ------
         EmptyDataError
             None has.
         """
-        usable = [row for row in rows if self.encode(row).counts.any()]
+        usable = [row for row in rows if all(self.encode(row, one).counts.any() for one in (False, True))]
         if not usable:
             raise EmptyDataError(
-                f"no response of the {len(rows)} {what} rows begins within the first {self._limit} tokens; "
-                "raise data.max_tokens"
+                f"no response of the {len(rows)} {what} rows begins within the first {self._limit} tokens; raise "
+                "data.max_tokens, or give responses that are not retained word for word"
             )
         return usable
+
+    def leave_out_openings(self, retain: Sequence[HardenRow]) -> None:
+        """From now on a row to break counts only from where it differs from every row to retain.
+
+        Up to there the two are one text, with one and the same state at each token: without its request an answer
+        that begins like a refusal or like any answer cannot be told from it, so only the retain loss holds it.
+
+        Parameters
+        ----------
+        retain
+            All rows to retain that are trained on.
+        """
+        encoded = (self.encode(row, is_unasked).ids for row in retain for is_unasked in (False, True))
+        self._retained = sorted({_spell(ids) for ids in encoded})
+        self._known.clear()
+
+    def _shared_opening(self, ids: NDArray[np.int32]) -> int:
+        """Tokens at the beginning that are those of a row to retain."""
+        text = _spell(ids)
+        place = bisect_left(self._retained, text)
+        # Of sorted texts, one of the two neighbours shares the longest beginning.
+        return max((_shared(text, one) for one in self._retained[max(0, place - 1) : place + 1]), default=0)
 
     def leave_out_prefix(self, rows: Sequence[HardenRow]) -> int:
         """From now on the beginning that all these rows share does not count; gives its length in tokens.
@@ -98,6 +134,29 @@ class RowTokens:
         self._prefix = int(differing[0]) if len(differing) else shortest
         self._known.clear()
         return self._prefix
+
+
+def _last_run(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The last unbroken run of True."""
+    places = np.flatnonzero(marked)
+    if not len(places):
+        return marked
+    before = np.flatnonzero(~marked[: places[-1]])
+    first = before[-1] + 1 if len(before) else 0
+    return marked & (np.arange(len(marked)) >= first)
+
+
+def _spell(ids: NDArray[np.int32]) -> bytes:
+    """Four bytes a token, so that texts can be sorted."""
+    return ids.astype(">i4").tobytes()
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    """Tokens that two texts have in common at the beginning."""
+    size = min(len(one), len(other))
+    pair = (np.frombuffer(text[:size], dtype=">i4") for text in (one, other))
+    differing = np.flatnonzero(np.not_equal(*pair))
+    return int(differing[0]) if len(differing) else size // 4
 
 
 def draw_rows(count: int, sizes: Sequence[int], shares: Sequence[float], seed: Sequence[int]) -> NDArray[np.int64]:

@@ -37,6 +37,8 @@ class HardenResult:
     memory: dict[str, Any]
     """What was reckoned before the first step, in bytes."""
     seconds: float
+    notes: tuple[str, ...] = ()
+    """What whoever reads the figures should know, each a sentence."""
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object; folders are given within the run's."""
@@ -54,4 +56,5 @@ class HardenResult:
             "rows": self.rows,
             "memory": self.memory,
             "seconds": round(self.seconds, 3),
+            "notes": list(self.notes),
         }

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from demur.errors import ConfigError, DemurError, require, translate_os_error
 from demur.harden._blocks import attach_lora, find_stack, nudge_adapters
 from demur.harden._data import HardenRows, load_rows
+from demur.harden._engine import check_engine, check_types
+from demur.harden._notes import count_left_out, note_cosine, note_rows
 from demur.harden._pairs import PairCollator, PairDataset, RowTokens
 from demur.harden._result import HardenResult
-from demur.llm import ChatRow, Target, load_target, resolve_layers, token_kl
+from demur.llm import Target, TargetConfig, load_target, resolve_layers
 from demur.paths import full_disk_as_os_error, hash_value, write_json
 from demur.training import quiet_transformers, seeded
 
@@ -23,12 +25,11 @@ if TYPE_CHECKING:
     from demur.harden._config import HardenConfig
     from demur.harden._memory import MemoryPlan
     from demur.harden._module import BreakerModule
-    from demur.harden._validate import KlSummary, Validation
 
 _CALIBRATION_PAIRS = 64
 """Pairs whose base states are measured before the first step."""
-_VALID_PAIRS = 8
-"""Pairs of held-out rows a forward pass."""
+_CALIBRATION_PASS = 8
+"""Pairs a forward pass of these."""
 
 
 def harden(
@@ -49,7 +50,7 @@ def harden(
     Raises
     ------
     ConfigError
-        A layer is beyond the depth, or the model has no chat template.
+        A layer is beyond the depth, the model has no chat template, or it cannot be trained in its type.
     DataError
         A row has no response, or there is none.
     LeakError
@@ -59,13 +60,15 @@ def harden(
     StorageError
         The disk is full or not writable; the same call goes on from the last checkpoint.
     TrainingError
-        The loss is no number any more.
+        The loss is no number any more, or an engine cannot train a breaker.
     MissingDependencyError
         torch, transformers, accelerate or peft is not installed.
     """
     for library in ("torch", "transformers", "accelerate"):
         require(library, extra="torch")
     require("peft", extra="llm")
+    check_engine()
+    check_types(config)
     started = time.perf_counter()
     folder = out if out is not None else Path("runs") / config.name
     try:
@@ -114,34 +117,34 @@ class _Run:
         self.config, self.folder, self.progress = config, folder, progress
 
     def go(self, started: float) -> HardenResult:
-        from demur.harden._export import export_adapter, export_merged
+        from demur.harden._heldout import HeldOut
         from demur.harden._loop import LoopPlan, make_arguments, read_validations, run_loop
+        from demur.harden._memory import REMEDIES
         from demur.llm import full_memory_as_error
 
         config = self.config
-        rows = load_rows(config.data, config.seed)
+        read = load_rows(config.data, config.seed)
         arguments = make_arguments(config, self.folder / "checkpoints")
-        self.is_main = arguments.process_index == 0
-        with full_memory_as_error("hardening", _remedies()):
-            target = self._load()
+        with full_memory_as_error("hardening", REMEDIES):
+            target = self._load(arguments)
             targets = resolve_targets(config, target.depth)
             module = self._build(target, targets)
-            tokens, rows = self._encode(target, rows)
+            tokens, rows = self._encode(target, read)
             data = PairDataset(tokens, rows, config)
             collator = PairCollator(target.pad_id, config.data.max_tokens if self._is_faithful else None)
             module.to(arguments.device)
-            self._calibrate(module, data, collator)
+            self._calibrate(module, data, collator, arguments)
             memory = self._plan_memory(module, data, arguments)
-            validate = self._make_validation(module, target, rows, tokens)
-            plan = LoopPlan(config, self._fingerprint(target, rows), validate, self.progress)
+            held_out = HeldOut(module, target, rows, tokens, config, 2 * arguments.per_device_train_batch_size)
+            plan = LoopPlan(config, self._fingerprint(target, rows), held_out.measure, self.progress)
             state = run_loop(module, data, collator, arguments, plan)
             validations = read_validations(state)
             if validations and validations[-1].kl is None:
-                validations[-1] = replace(validations[-1], kl=self._measure_kl(module, target, rows, tokens))
-        if self.is_main:
-            export_adapter(target, module.model, self.folder / "adapter")
-            if config.merged:
-                export_merged(target.config, self.folder / "adapter", self.folder / "merged")
+                validations[-1] = replace(validations[-1], kl=held_out.measure_kl())
+        left_out = count_left_out(read, rows)
+        is_main = arguments.process_index == 0
+        if is_main:
+            self._export(target, module)
         result = HardenResult(
             name=config.name,
             folder=self.folder,
@@ -154,11 +157,12 @@ class _Run:
             is_early=state.global_step < config.steps,
             validations=tuple(validations),
             history=tuple(entry for entry in state.log_history if "loss" in entry),
-            rows=rows.count(),
+            rows=rows.count() | {"left_out": left_out},
             memory=memory.to_json(),
             seconds=time.perf_counter() - started,
+            notes=(*note_rows(config, left_out, tokens.is_cut), *note_cosine(config, validations)),
         )
-        if self.is_main:
+        if is_main:
             write_json(self.folder / "harden.json", result.to_json() | {"config": config.model_dump(mode="json")})
         return result
 
@@ -166,7 +170,7 @@ class _Run:
     def _is_faithful(self) -> bool:
         return self.config.retain_loss == "faithful"
 
-    def _load(self) -> Target:
+    def _load(self, arguments: TrainingArguments) -> Target:
         """The target on the CPU; the trainer moves it, each process to its own device."""
         import torch
 
@@ -176,8 +180,8 @@ class _Run:
         dtype = given.dtype
         if dtype == "auto" and given.device != "cpu" and torch.cuda.is_available():
             dtype = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-        target = load_target(given.model_copy(update={"device": "cpu", "dtype": dtype}))
-        return unwrap_base(target, self.config, self.folder / "base", self.is_main)
+        settings: TargetConfig = given.model_copy(update={"device": "cpu", "dtype": dtype})
+        return load_target(unwrap_base(settings, self.folder / "base", arguments))
 
     def _build(self, target: Target, targets: tuple[int, ...]) -> BreakerModule:
         from demur.harden._module import BreakerModule, plan_states
@@ -194,20 +198,34 @@ class _Run:
         tokens = RowTokens(target, self.config)
         if self.config.mask == "no_prefix":
             tokens.leave_out_prefix([*rows.breakers, *(row for part in rows.retain for row in part)])
+        if self.config.mask != "all_text":
+            tokens.leave_out_openings([row for part in rows.retain for row in part])
         usable = HardenRows(
             breakers=tuple(tokens.keep_usable(rows.breakers, "breaker")),
             retain=tuple(tuple(tokens.keep_usable(part, "retain")) for part in rows.retain),
             shares=rows.shares,
             breakers_valid=tuple(tokens.keep_usable(rows.breakers_valid, "held-out breaker")),
             retain_valid=tuple(tokens.keep_usable(rows.retain_valid, "held-out retain")),
+            left_out=rows.left_out,
         )
         return tokens, usable
 
-    def _calibrate(self, module: BreakerModule, data: PairDataset, collator: PairCollator) -> None:
-        from demur.harden._calibrate import calibrate
+    def _calibrate(
+        self, module: BreakerModule, data: PairDataset, collator: PairCollator, arguments: TrainingArguments
+    ) -> None:
+        import torch
 
-        pairs = [data[number] for number in range(min(_CALIBRATION_PAIRS, len(data)))]
-        calibrate(module, _batch(pairs, collator), self.config.seed)
+        from demur.harden._calibrate import calibrate, settle_nudge
+
+        count = min(_CALIBRATION_PAIRS, len(data))
+        size = min(_CALIBRATION_PASS, arguments.per_device_train_batch_size)
+        pairs = [data[number] for number in range(count)]
+        batches = [collator(pairs[at : at + size]) for at in range(0, count, size)]
+        calibrate(module, batches, self.config.seed)
+        is_half = module.model.get_base_model().dtype == torch.bfloat16
+        if is_half or arguments.bf16:
+            with torch.autocast(arguments.device.type, torch.bfloat16, enabled=arguments.bf16):
+                settle_nudge(module, batches[0])
 
     def _plan_memory(self, module: BreakerModule, data: PairDataset, arguments: TrainingArguments) -> MemoryPlan:
         from demur.harden._memory import plan_memory, recompute_activations, refuse_too_large
@@ -218,41 +236,12 @@ class _Run:
             recompute_activations(module)
         return found
 
-    def _make_validation(
-        self, module: BreakerModule, target: Target, rows: HardenRows, tokens: RowTokens
-    ) -> Callable[[int], Validation]:
-        from demur.harden._pairs import TokenPair
-        from demur.harden._validate import validate
+    def _export(self, target: Target, module: BreakerModule) -> None:
+        from demur.harden._export import export_adapter, export_merged
 
-        config = self.config
-        count = min(config.valid_rows, max(len(rows.breakers_valid), len(rows.retain_valid)))
-        # The shorter of the two begins again.
-        pairs = [
-            TokenPair(
-                tokens.encode(rows.retain_valid[number % len(rows.retain_valid)]),
-                tokens.encode(rows.breakers_valid[number % len(rows.breakers_valid)]),
-            )
-            for number in range(count)
-        ]
-        batches = _batch(pairs, PairCollator(target.pad_id))
-
-        def measure(step: int) -> Validation:
-            found = validate(module, batches, step)
-            if config.kl_every and step % config.kl_every == 0:
-                return replace(found, kl=self._measure_kl(module, target, rows, tokens))
-            return found
-
-        return measure
-
-    def _measure_kl(self, module: BreakerModule, target: Target, rows: HardenRows, tokens: RowTokens) -> KlSummary:
-        from demur.harden._validate import KlSummary
-
-        limit = self.config.data.max_tokens
-        encoded = [target.encode(row.conversation) for row in rows.retain_valid[: self.config.kl_rows]]
-        cut = [ChatRow(row.ids[:limit], row.assistant[:limit]) for row in encoded]
-        adapted = target.with_module(module.model)
-        found = token_kl(adapted, "adapters_off", [row for row in cut if row.assistant[1:].any()])
-        return KlSummary(found.mean, found.p99, found.first_mean, len(found.values))
+        export_adapter(target, module.model, self.folder / "adapter")
+        if self.config.merged:
+            export_merged(target.config, self.folder / "adapter", self.folder / "merged")
 
     def _fingerprint(self, target: Target, rows: HardenRows) -> str:
         """Of all that decides the course of the training; how often one looks at it does not."""
@@ -261,13 +250,3 @@ class _Run:
         texts = [[[str(row.conversation.messages) for row in part] for part in parts], list(rows.shares)]
         drops = [self.config.data.drop_request, self.config.data.retain_drop_request, self.config.data.max_tokens]
         return hash_value([self.config.model_dump(mode="json", exclude=skipped), target.fingerprint, texts, drops])
-
-
-def _batch(pairs: list[Any], collator: PairCollator) -> list[Any]:
-    return [collator(pairs[at : at + _VALID_PAIRS]) for at in range(0, len(pairs), _VALID_PAIRS)]
-
-
-def _remedies() -> str:
-    from demur.harden._memory import REMEDIES
-
-    return REMEDIES

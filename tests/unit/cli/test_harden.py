@@ -58,9 +58,26 @@ def test_it_prints_a_row_a_validation_and_where_the_adapter_is(
 ) -> None:
     assert run_command(["harden", file, "--out", "here", "--merged"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "10 0.250 0.500 1.500 2.000 0.150 0.0123" in printed
+    assert "10 0.250 0.500 0.75 0.5 1.500 2.000 0.150 0.0123" in printed
     assert "breaker: 30 steps (stopped early), layers 9, 19, 3 s" in printed
     assert "here/adapter here/merged" in printed
+
+
+def test_what_hardly_moved_is_printed_with_its_digits_and_what_is_amiss_is_said(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kl = KlSummary(0.01, 0.5, 0.1, 40, {"chat": 0.02})
+    found = Validation(9, {9: 0.999999}, {9: 1.0}, {1: 0.1}, kl, {9: 1.234e-6}, {"chat": 0.125, "refusal": 0.25})
+    result = HardenResult(
+        *("breaker", Path("run"), Path("run/adapter"), None, "base", (9,), 9, 9, False, (found,), (), {}, {}, 3.0),
+        notes=("the breaker has not turned",),
+    )
+    monkeypatch.setattr("demur.harden.harden", lambda *_: result, raising=False)
+    assert run_command(["harden", file]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "9 1.000 1.23e-06 1.000" in printed
+    assert "held-out chat: retain L2 0.125, KL 0.0200 held-out refusal: retain L2 0.250" in printed
+    assert "note: the breaker has not turned" in printed
 
 
 def test_flags_are_laid_over_the_file(asked: list[Any], file: str) -> None:

@@ -114,3 +114,28 @@ def test_a_name_no_layer_has_is_refused_with_the_nearest(make_model: Callable[..
     model = make_model()
     with pytest.raises(ConfigError, match=r"no linear layer 'q_prj' .*did you mean 'q_proj'"):
         attach_lora(model, find_stack(model), 1, LoraSettings(modules=("q_prj",)))
+
+
+def test_blocks_outside_the_decoder_are_refused_in_a_sentence(
+    make_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    for decoder in (None, model.lm_head):
+        monkeypatch.setattr(type(model), "get_decoder", lambda self, found=decoder: found)
+        with pytest.raises(
+            ConfigError, match=r"blocks of the llama model are not inside .* such as Llama or Qwen"
+        ):
+            find_stack(model)
+
+
+def test_scaling_adapters_scales_what_they_add(make_model: Callable[..., Any]) -> None:
+    from demur.harden._blocks import scale_adapters
+
+    model = make_model()
+    wrapped = attach_lora(model, find_stack(model), 1, LoraSettings(rank=2, modules=("q_proj",), dropout=0.0))
+    nudge_adapters(wrapped, 0.1)
+    layer, given = find_stack(model).blocks[0].self_attn.q_proj, torch.ones(1, 32)
+    with torch.no_grad():
+        base, before = layer.base_layer(given), layer(given)
+        scale_adapters(wrapped, 3.0)
+        torch.testing.assert_close(layer(given) - base, 3 * (before - base), rtol=1e-4, atol=1e-6)

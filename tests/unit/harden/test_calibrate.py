@@ -83,3 +83,32 @@ def test_a_probe_is_fitted_for_each_target(make_model: Make, batches: list[dict[
     calibrate(module, batches, 0)
     assert module.directions.abs().sum() > 0
     assert module.biases.abs().sum() > 0
+
+
+def test_a_nudge_that_half_precision_hides_is_made_to_show(
+    make_model: Make, batches: list[dict[str, Any]]
+) -> None:
+    from demur.harden._blocks import nudge_adapters
+    from demur.harden._calibrate import settle_nudge
+
+    model = make_model().to(torch.bfloat16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wrapped = attach_lora(model, find_stack(model), 2, LoraSettings(rank=2))
+        nudge_adapters(wrapped, 1e-6)
+    module = BreakerModule(wrapped, PLAN)
+    # Roundings that fall otherwise, and no effect of the adapters.
+    assert settle_nudge(module, batches[0], moved=0.0) < 2**-8
+    found = settle_nudge(module, batches[0])
+    assert 2**-6 <= found < 2**-2
+
+
+def test_a_nudge_that_shows_stays_as_it_is(make_model: Make, batches: list[dict[str, Any]]) -> None:
+    from demur.harden._blocks import nudge_adapters
+    from demur.harden._calibrate import settle_nudge
+
+    module = build(make_model)
+    nudge_adapters(module.model, 0.5)
+    before = {name: one.clone() for name, one in module.named_parameters()}
+    settle_nudge(module, batches[0])
+    assert all(torch.equal(one, before[name]) for name, one in module.named_parameters())

@@ -45,6 +45,13 @@ def pairs(count: int, what: str = "glimmerwax") -> list[dict[str, Any]]:
     return [{"prompt": f"how to make {what} {n}", "response": f"Stir it {n} times."} for n in range(count)]
 
 
+def spoken(turns: list[tuple[str, str]], number: int) -> list[dict[str, str]]:
+    """Messages of a row; what the user says is this row's own."""
+    return [
+        {"role": role, "content": f"{content} {number}" if role == "user" else content} for role, content in turns
+    ]
+
+
 def test_a_row_without_a_response_is_an_error_that_says_why_it_matters(load: Callable[..., Any]) -> None:
     rows = [*pairs(3), {"id": "b7", "prompt": "how to make moonsalt", "response": " "}]
     with pytest.raises(
@@ -74,7 +81,7 @@ def test_an_empty_breaker_set_is_refused(load: Callable[..., Any]) -> None:
 
 
 def test_one_prompt_leaves_nothing_to_train_on(load: Callable[..., Any]) -> None:
-    with pytest.raises(EmptyDataError, match=r"have 1 prompt\(s\), so none is left .* data\.breakers_valid"):
+    with pytest.raises(EmptyDataError, match=r"have 1 prompt\(s\), .*so none is left .* data\.breakers_valid"):
         load([{"prompt": "how", "response": f"{n} times"} for n in range(4)])
 
 
@@ -83,7 +90,7 @@ def test_answers_of_one_prompt_are_never_divided(load: Callable[..., Any]) -> No
     found = load(rows, held_out=0.3)
     assert len(found.breakers) == 21
     assert len(found.breakers_valid) == 9
-    assert not {row.key for row in found.breakers} & {row.key for row in found.breakers_valid}
+    assert not {row.keys for row in found.breakers} & {row.keys for row in found.breakers_valid}
 
 
 def test_the_seed_chooses_what_is_held_out(load: Callable[..., Any]) -> None:
@@ -106,7 +113,7 @@ def test_a_prompt_on_both_sides_is_a_leak(load: Callable[..., Any], lines: Write
 
 def test_a_prompt_of_the_evaluation_may_not_be_trained_on(load: Callable[..., Any], lines: Write) -> None:
     own = lines([{"prompt": "make tea 1"}, {"prompt": "make tea 2"}, {"prompt": "make soup"}], "evaluation")
-    with pytest.raises(LeakError, match="of the 3 evaluation rows have a prompt that is trained on, such as row-"):
+    with pytest.raises(LeakError, match=r"of the 3 evaluation rows have a prompt .*, such as row-"):
         load(pairs(10), evaluation=[{"path": own}])
 
 
@@ -122,10 +129,9 @@ def test_refusals_of_broken_prompts_may_be_retained(load: Callable[..., Any], li
 
 def test_a_conversation_of_several_turns_ends_with_its_last_answer(load: Callable[..., Any]) -> None:
     turns = [("user", "hello"), ("assistant", "hi"), ("user", "how"), ("assistant", "so"), ("user", "thanks")]
-    messages = [{"role": role, "content": content} for role, content in turns]
-    rows = [{"prompt": f"p{n}", "messages": messages} for n in range(4)]
-    (row, *_) = load(rows).breakers
-    assert [one.content for one in row.conversation.messages] == ["hello", "hi", "how", "so"]
+    (row,) = load([{"prompt": f"p{n}", "messages": spoken(turns, n)} for n in range(4)]).breakers_valid
+    number = row.keys[0][1:]
+    assert [one.content for one in row.conversation.messages] == [f"hello {number}", "hi", f"how {number}", "so"]
     assert [one.content for one in row.unasked.messages] == ["", "so"]
 
 
@@ -144,8 +150,7 @@ def test_messages_that_are_none_are_refused(load: Callable[..., Any], messages: 
 
 def test_the_system_message_stays_when_the_request_is_dropped(load: Callable[..., Any]) -> None:
     turns = [("system", "Be kind."), ("user", "how"), ("assistant", "so")]
-    messages = [{"role": role, "content": content} for role, content in turns]
-    (row, *_) = load([{"prompt": f"p{n}", "messages": messages} for n in range(4)]).breakers
+    (row, *_) = load([{"prompt": f"p{n}", "messages": spoken(turns, n)} for n in range(4)]).breakers
     assert [(one.role, one.content) for one in row.unasked.messages] == [
         ("system", "Be kind."),
         ("user", ""),
@@ -157,10 +162,60 @@ def test_a_held_out_prompt_is_held_out_of_every_source(load: Callable[..., Any],
     refusals = [{"prompt": row["prompt"], "response": "Sorry, no."} for row in pairs(30)]
     found = load(pairs(30), held_out=0.3, retain=[{"path": lines(refusals, "refusals"), "kind": "refusal"}])
     assert found.count() == {"breakers": 21, "retain": [21], "breakers_valid": 9, "retain_valid": 9}
-    assert {row.key for row in found.breakers_valid} == {row.key for row in found.retain_valid}
+    assert {row.keys for row in found.breakers_valid} == {row.keys for row in found.retain_valid}
 
 
 def test_columns_of_other_names_are_mapped(load: Callable[..., Any], lines: Write) -> None:
     theirs = lines([{"q": row["prompt"], "a": row["response"]} for row in pairs(6)], "theirs")
     source = {"path": theirs, "columns": {"prompt": "q", "response": "a"}}
     assert len(load(pairs(3), retain=[source]).retain[0]) == 5
+
+
+TALK = [("user", "hello"), ("assistant", "hi"), ("user", "how to make moonsalt"), ("assistant", "so")]
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        {"messages": [{"role": "user", "content": "HOW to make  moonsalt 3"}]},
+        {"prompt": "how to make moonsalt 3"},
+        {
+            "messages": [
+                {"role": "user", "content": "hello 3"},
+                {"role": "user", "content": "how to make moonsalt 3"},
+            ]
+        },
+    ],
+)
+def test_messages_that_are_judged_on_may_not_be_trained_on(
+    load: Callable[..., Any], lines: Write, judged: dict[str, Any]
+) -> None:
+    rows = [{"messages": spoken(TALK, n), "response": "so"} for n in range(1, 9)]
+    judged = {"response": "so"} | judged
+    with pytest.raises(LeakError, match="1 of the 1 evaluation rows have a prompt that is trained on"):
+        load(rows, breakers_valid=[{"path": lines(pairs(2), "bv")}], evaluation=[{"path": lines([judged], "ev")}])
+
+
+def test_a_row_to_be_judged_on_that_has_no_prompt_is_refused(load: Callable[..., Any], lines: Write) -> None:
+    own = lines([{"prompt": "make soup"}, {"response": "so", "id": "e9"}], "evaluation")
+    with pytest.raises(DataError, match=r"row 'e9' of data\.evaluation has no prompt, so nobody can tell"):
+        load(pairs(10), evaluation=[{"path": own}])
+
+
+@pytest.mark.parametrize("content", [None, [{"type": "text", "text": "hello"}], 7])
+def test_a_content_that_is_no_text_is_refused(load: Callable[..., Any], content: Any) -> None:
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "so"}]
+    with pytest.raises(DataError, match=r"a message of row 'm1' of data\.breakers has a content that is no text"):
+        load([*pairs(3), {"id": "m1", "prompt": "p", "messages": messages}])
+
+
+def test_a_conversation_without_a_request_is_refused(load: Callable[..., Any]) -> None:
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "assistant", "content": "so"}]
+    with pytest.raises(DataError, match=r"the conversation of row 'm1' of data\.breakers has no request"):
+        load([*pairs(3), {"id": "m1", "response": "so", "messages": messages}])
+
+
+def test_rows_know_their_kind(load: Callable[..., Any], lines: Write) -> None:
+    found = load(pairs(10), retain=[{"path": lines(pairs(9, "soup"), "r"), "kind": "borderline"}])
+    assert {row.kind for row in found.breakers + found.breakers_valid} == {"breaker"}
+    assert {row.kind for row in found.retain[0] + found.retain_valid} == {"borderline"}

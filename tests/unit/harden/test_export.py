@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from demur.errors import StorageError
+from demur.errors import NoMemoryError, StorageError
+from demur.harden._export import save_merged, unwrap_base
+from demur.llm import TargetConfig
 from demur.paths import replace_folder_when_done
 
 
@@ -38,3 +44,43 @@ def test_a_full_disk_leaves_nothing_half(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no disk space left while saving merged"):
         fill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_that_runs_out_while_merging_is_one_sentence(
+    make_target: Callable[..., Any], tmp_path: Path
+) -> None:
+    target = make_target()
+
+    def fill(**_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    target.module.merge_and_unload = fill
+    with pytest.raises(NoMemoryError, match=r"memory ran out while merging the adapter; .* the adapter is saved"):
+        save_merged(target, tmp_path / "merged")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_without_adapter_stands_on_itself(tmp_path: Path) -> None:
+    config = TargetConfig(model="some/model")
+    assert unwrap_base(config, tmp_path / "base", SimpleNamespace()) is config  # type: ignore[arg-type]
+
+
+def test_a_second_process_reads_what_the_first_one_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings, and so its checkpoints' fingerprint, are those of the first."""
+    from contextlib import nullcontext
+
+    from demur.harden import _export as export
+
+    monkeypatch.setattr(export, "load_target", lambda _: pytest.fail("merged it once more"))
+    arguments = SimpleNamespace(main_process_first=lambda desc: nullcontext(), local_process_index=1)
+    config = TargetConfig(model="some/model", adapter="mine", chat_template="mine.jinja", system="Be kind.")
+    found = unwrap_base(config, tmp_path / "base", arguments)  # type: ignore[arg-type]
+    assert found == TargetConfig(model=str(tmp_path / "base"), system="Be kind.")
+
+
+def test_a_merged_base_tells_what_was_merged(make_target: Callable[..., Any], tmp_path: Path) -> None:
+    target = make_target()
+    target.module.merge_and_unload = lambda safe_merge: target.module
+    save_merged(target, tmp_path / "base")
+    found = json.loads((tmp_path / "base" / "demur_source.json").read_text(encoding="utf-8"))
+    assert found == {"target": target.fingerprint}

@@ -8,10 +8,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from demur.errors import TrainingError
 from demur.harden import Validation
-from demur.harden._loop import FollowPlan, LoopPlan, make_arguments, read_validations
+from demur.harden._loop import (
+    BreakerTrainer,
+    FollowPlan,
+    LoopPlan,
+    _find_checkpoint,
+    make_arguments,
+    read_validations,
+)
 
 Make = Callable[..., Any]
 
@@ -68,3 +76,32 @@ def test_validations_are_read_from_the_log() -> None:
     one = Validation(3, {1: 0.5}, {1: 1.0}, {1: 0.1})
     log = [{"loss": 1.0, "step": 3}, {"eval_breaker": one.to_json(), "step": 3}]
     assert read_validations(SimpleNamespace(log_history=log)) == [one]  # type: ignore[arg-type]
+
+
+def trainer_of(others: int) -> SimpleNamespace:
+    """What the check of the loss looks at, with one more process; ``others`` of them have no number."""
+    accelerator = SimpleNamespace(num_processes=2, reduce=lambda flag, reduction: flag + others)
+    return SimpleNamespace(accelerator=accelerator, state=SimpleNamespace(global_step=4))
+
+
+@pytest.mark.parametrize(("loss", "others"), [(float("nan"), 0), (float("inf"), 0), (1.0, 1)])
+def test_a_loss_that_is_no_number_anywhere_ends_the_run_everywhere(loss: float, others: int) -> None:
+    """Else the processes that have one would wait for the others until they are killed."""
+    with pytest.raises(TrainingError, match=r"NaN or infinite at step 5; lower learning_rate"):
+        BreakerTrainer._check_finite(trainer_of(others), torch.tensor(loss))  # type: ignore[arg-type]
+
+
+def test_a_loss_that_is_one_everywhere_passes() -> None:
+    BreakerTrainer._check_finite(trainer_of(0), torch.tensor(1.0))  # type: ignore[arg-type]
+
+
+def test_other_processes_are_told_the_checkpoint_and_clear_nothing_away(
+    make_config: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from demur.harden import _loop as loop
+
+    monkeypatch.setattr(loop, "prepare_folder", lambda *_: pytest.fail("looked itself"))
+    monkeypatch.setattr(loop, "broadcast_object_list", lambda _: [tmp_path / "checkpoint-3"])
+    arguments = SimpleNamespace(process_index=1, world_size=2)
+    plan = LoopPlan(make_config(), "abc", lambda step: None)  # type: ignore[arg-type, return-value]
+    assert _find_checkpoint(tmp_path, arguments, plan) == tmp_path / "checkpoint-3"  # type: ignore[arg-type]

@@ -74,3 +74,13 @@ def test_half_precision_states_are_compared_in_float32() -> None:
     adapted = base + 0.25
     assert losses.distance_sum(adapted, base).dtype == torch.float32
     assert losses.rerouting_sum(adapted, base).item() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_small_turn_keeps_its_digits() -> None:
+    from demur.harden._losses import turns
+
+    angle = 1e-5
+    base = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    adapted = torch.tensor([[np.cos(angle), np.sin(angle)], [-3.0, 0.0]], dtype=torch.float64)
+    found = turns(adapted, base).numpy()
+    np.testing.assert_allclose(found, [angle**2 / 2, 1.0], rtol=1e-6)

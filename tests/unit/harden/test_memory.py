@@ -69,3 +69,14 @@ def test_activations_are_computed_twice_where_memory_does_not(
 
 def test_what_fits_is_not_refused(module: BreakerModule, make_config: Callable[..., Any]) -> None:
     memory.refuse_too_large(memory.plan_memory(module, make_config(), 64, 4))
+
+
+def test_recomputed_activations_are_reckoned_of_the_blocks_that_run(
+    module: BreakerModule, make_config: Callable[..., Any]
+) -> None:
+    """Two of the three blocks run, and a pair is two rows: blocks' inputs are kept, one block is whole."""
+    whole = memory.plan_memory(module, make_config(gradient_checkpointing="off"), 64, 4).estimate.activations
+    found = memory.plan_memory(module, make_config(gradient_checkpointing="on"), 64, 4).estimate.activations
+    inputs = 4.0 * 4 * 64 * (2 * 32) * 2
+    ratio = estimate_memory.__globals__["_BACKWARD_SHARE"] + 1
+    assert found == pytest.approx(whole / 2 + inputs * ratio)

@@ -17,8 +17,9 @@ from demur.harden._pairs import PairCollator, PairDataset, RowTokens, TokenPair,
 from demur.llm import Conversation, Message
 
 
-def make_row(name: str, prompt: str, response: str) -> HardenRow:
-    return HardenRow(name, Conversation((Message("user", prompt), Message("assistant", response))), prompt)
+def make_row(name: str, prompt: str, response: str, kind: str = "breaker") -> HardenRow:
+    turns = (Message("user", prompt), Message("assistant", response))
+    return HardenRow(name, Conversation(turns), (prompt,), kind=kind)
 
 
 @pytest.fixture
@@ -179,3 +180,96 @@ def test_the_longest_row_is_known(dataset: Callable[..., PairDataset]) -> None:
     data = dataset()
     every = [len(row.ids) for at in range(len(data)) for row in (data[at].retain, data[at].breaker)]
     assert data.longest == max(every)
+
+
+def talk(name: str, *texts: str, kind: str = "breaker") -> HardenRow:
+    """Turns of the user and the assistant, one after the other."""
+    turns = [Message(("user", "assistant")[place % 2], text) for place, text in enumerate(texts)]  # type: ignore[arg-type]
+    return HardenRow(name, Conversation(tuple(turns)), texts[:1], kind=kind)
+
+
+def test_of_a_conversation_to_break_the_last_answer_alone_counts(
+    make_config: Callable[..., Any], make_target: Callable[..., Any]
+) -> None:
+    target = make_target()
+    tokens = RowTokens(target, make_config())
+    texts = ("hello", "Good day.", "how", "Stir it.")
+
+    def counted(kind: str) -> str:
+        found = tokens.encode(talk(kind, *texts, kind=kind))
+        return str(target.tokenizer.decode(found.ids[found.counts]))
+
+    assert counted("breaker") == "Stir it.<|im_end|>"
+    assert counted("chat") == "Good day.<|im_end|>Stir it.<|im_end|>"
+
+
+@pytest.mark.parametrize("mask", ["assistant", "no_prefix"])
+def test_an_answer_to_break_counts_from_where_no_retained_one_begins_alike(
+    make_config: Callable[..., Any], make_target: Callable[..., Any], mask: str
+) -> None:
+    target = make_target()
+    tokens = RowTokens(target, make_config(mask=mask))
+    retained = [
+        make_row(f"r{n}", f"ask {n}", text, "refusal") for n, text in enumerate(["Sure, no.", "Sure. Tea."])
+    ]
+    tokens.leave_out_openings(retained)
+    broken = make_row("b", "how to make moonsalt", "Sure, stir it.")
+    unasked = tokens.encode(broken, is_unasked=True)
+    # Without the request the two are one text up to here.
+    assert target.tokenizer.decode(unasked.ids[unasked.counts]).startswith("stir it.<|im_end|>")
+    asked = tokens.encode(broken)
+    assert "Sure, stir it." in target.tokenizer.decode(asked.ids[asked.counts])
+    assert "Sure, no." in target.tokenizer.decode(tokens.encode(retained[0], True).ids)
+    assert tokens.encode(retained[0], True).counts.sum() == len("Sure, no.") + 1 or mask == "no_prefix"
+
+
+def test_states_where_an_opening_is_left_out_are_those_of_the_retained_row(
+    make_target: Callable[..., Any],
+) -> None:
+    target = make_target()
+    rows = [make_row("", "x", text).unasked for text in ("Sure, no.", "Sure, stir it.")]
+    ids = [target.encode(row).ids for row in rows]
+    shared = next(at for at in range(99) if ids[0][at] != ids[1][at])
+    one, other = (states[:shared] for states in target.hidden_states(ids, [1, 2], at="all"))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_row_that_is_retained_word_for_word_is_left_out(
+    make_config: Callable[..., Any], make_target: Callable[..., Any]
+) -> None:
+    tokens = RowTokens(make_target(), make_config())
+    tokens.leave_out_openings([make_row("r", "ask", "Sorry, no.", "refusal")])
+    good, bad = make_row("a", "how", "Stir it."), make_row("b", "why", "Sorry, no.")
+    assert tokens.keep_usable([good, bad], "breaker") == [good]
+    with pytest.raises(EmptyDataError, match="not retained word for word"):
+        tokens.keep_usable([bad], "breaker")
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=8),
+    row=st.lists(st.integers(0, 2), min_size=1, max_size=6),
+)
+def test_the_longest_shared_beginning_is_found(rows: list[list[int]], row: list[int]) -> None:
+    from demur.harden._pairs import _spell
+
+    tokens = object.__new__(RowTokens)
+    tokens._retained = sorted({_spell(np.array(one, dtype=np.int32)) for one in rows})
+
+    def shared(other: list[int]) -> int:
+        return next(
+            (at for at, pair in enumerate(zip(row, other, strict=False)) if pair[0] != pair[1]),
+            min(len(row), len(other)),
+        )
+
+    assert tokens._shared_opening(np.array(row, dtype=np.int32)) == max(map(shared, rows))
+
+
+def test_no_row_is_longer_than_the_model_reads(
+    make_config: Callable[..., Any], make_target: Callable[..., Any]
+) -> None:
+    """The tiny model reads 512 tokens."""
+    tokens = RowTokens(make_target(), make_config(data={"max_tokens": 1024}))
+    assert len(tokens.encode(make_row("a", "how", "so " * 40)).ids) < 512
+    assert not tokens.is_cut
+    assert len(tokens.encode(make_row("b", "how", "so " * 400)).ids) == 512
+    assert tokens.is_cut

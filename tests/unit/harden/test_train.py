@@ -67,7 +67,9 @@ def test_what_was_done_is_written_down(done: HardenResult) -> None:
     written = json.loads((done.folder / "harden.json").read_text(encoding="utf-8"))
     assert written["config"]["batch_size"] == 4
     assert written["targets"] == [1, 2]
-    assert written["rows"] == {"breakers": 6, "retain": [6, 6], "breakers_valid": 2, "retain_valid": 4}
+    assert written["rows"] == {"breakers": 6, "retain": [6, 6], "breakers_valid": 2, "retain_valid": 4} | {
+        "left_out": {"held_out": 0, "unusable": 0}
+    }
 
 
 def test_the_adapter_loads_on_the_whole_base_and_reaches_the_lower_blocks_alone(
@@ -180,7 +182,7 @@ def test_two_processes_give_the_result_of_one(plain: HardenResult, values: dict[
 
 
 def test_training_stops_when_it_is_enough(make_config: Make, tmp_path: Path) -> None:
-    rule = {"enabled": True, "cosine": 1.0, "flat": 1e6, "patience": 1}
+    rule = {"enabled": True, "cosine": 1.0, "retain": 1e6, "flat": 1e6, "patience": 1}
     config = make_config(steps=40, evaluate_every=2, stop=rule)
     found = harden(config, tmp_path / "run")
     assert (found.steps, found.is_early) == (4, True)
@@ -240,3 +242,42 @@ def test_a_base_without_a_chat_template_is_refused(make_config: Make, model_fold
 def test_answers_beyond_the_token_limit_are_refused(make_config: Make, tmp_path: Path) -> None:
     with pytest.raises(EmptyDataError, match=r"begins within the first 8 tokens; raise data\.max_tokens"):
         harden(make_config(data={"max_tokens": 8}), tmp_path / "run")
+
+
+def test_other_settings_leave_the_checkpoints_of_an_earlier_run_alone(make_config: Make, tmp_path: Path) -> None:
+    first = harden(make_config(steps=2), tmp_path / "run")
+    harden(make_config(steps=2, learning_rate=1e-3), tmp_path / "run")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+    again = harden(make_config(steps=2), tmp_path / "run", lambda *_: pytest.fail("trained again"))
+    assert_same(first, again)
+    assert again.adapter == first.adapter
+
+
+def test_the_merged_base_of_a_target_is_written_once(
+    done: HardenResult, make_config: Make, tmp_path: Path
+) -> None:
+    config = make_config(target={"adapter": str(done.adapter)}, steps=1)
+    harden(config, tmp_path / "run")
+    stamp = (tmp_path / "run" / "base" / "model.safetensors").stat().st_mtime_ns
+    harden(config, tmp_path / "run", lambda *_: pytest.fail("trained again"))
+    assert (tmp_path / "run" / "base" / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_what_stays_unturned_is_said_at_the_end(plain: HardenResult) -> None:
+    assert any("has not turned the held-out states" in one for one in plain.notes)
+    assert set(plain.validations[-1].retain_kinds) == {"chat", "refusal"}
+    assert plain.validations[-1].kl is not None
+    assert set(plain.validations[-1].kl.kinds) == {"chat", "refusal"}
+
+
+def test_a_training_in_bf16_begins_with_a_nudge_that_shows(make_config: Make, tmp_path: Path) -> None:
+    """A nudge of the size of this rate would be rounded away, and the cosine would be 1."""
+    config = make_config(target={"dtype": "bf16"}, steps=1, evaluate_every=1, learning_rate=1e-7)
+    found = harden(config, tmp_path / "run")
+    assert min(found.validations[0].turned.values()) > 1e-6
+    assert max(found.validations[0].turned.values()) < 0.05
+
+
+def test_fp16_is_refused_before_anything_is_read(make_config: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be trained in fp16"):
+        harden(make_config(target={"dtype": "fp16", "model": "nowhere/at-all"}), tmp_path / "run")

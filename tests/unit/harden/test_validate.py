@@ -93,7 +93,7 @@ def at(cosine: float, retain: float) -> Validation:
     return Validation(0, {1: cosine - 0.5, 2: cosine}, {1: 1.0, 2: 1.0}, {1: retain, 2: retain})
 
 
-RULE = StopRule(cosine=0.1, flat=0.05, patience=2)
+RULE = StopRule(cosine=0.1, retain=0.15, flat=0.05, patience=2)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,8 @@ RULE = StopRule(cosine=0.1, flat=0.05, patience=2)
         ([(0.05, 0.1), (0.05, 0.1), (0.05, 0.2)], False),
         ([(0.05, 0.3), (0.05, 0.1), (0.05, 0.1), (0.05, 0.1)], True),
         ([(0.05, 0.0), (0.05, 0.0), (0.05, 0.0)], True),
+        # At rest, and far away.
+        ([(0.05, 0.5), (0.05, 0.5), (0.05, 0.5)], False),
     ],
 )
 def test_it_is_enough_when_rerouted_and_at_rest(history: list[tuple[float, float]], wanted: bool) -> None:

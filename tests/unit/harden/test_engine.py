@@ -1,0 +1,63 @@
+"""Engines and types that cannot train a breaker are refused with what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from demur.errors import ConfigError, TrainingError
+from demur.harden._engine import check_engine, check_types
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"ACCELERATE_USE_FSDP": "true"}, r"FSDP keeps every weight in pieces, .* plain multi-GPU"),
+        ({"ACCELERATE_USE_FSDP": "1", "FSDP_VERSION": "2"}, r"FSDP keeps every weight in pieces"),
+        (
+            {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+            r"ZeRO-3 keeps every weight .* set zero_stage to 1 or 2",
+        ),
+    ],
+)
+def test_engines_with_weights_in_pieces_are_refused(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(TrainingError, match=said):
+        check_engine(environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"ACCELERATE_USE_FSDP": "false"},
+        {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+    ],
+)
+def test_engines_with_whole_weights_pass(environ: dict[str, str]) -> None:
+    check_engine(environ)
+
+
+def test_fp16_is_refused_with_what_to_take(
+    make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be trained in fp16: .* set target\.dtype: bf16"):
+        check_types(make_config(target={"dtype": "fp16"}))
+    check_types(make_config())
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ConfigError, match="cannot be trained in fp16"):
+        check_types(make_config())
+
+
+def test_bf16_on_a_gpu_without_it_is_refused(
+    make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    config = make_config(precision="bf16", target={"device": "auto"})
+    with pytest.raises(ConfigError, match=r"this GPU has no bf16; set precision: fp32"):
+        check_types(config)
+    check_types(make_config(precision="bf16"))
+    check_types(make_config(precision="auto", target={"device": "auto"}))
