@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from demur.errors import DataError, MissingModelError, RunError, TrainingError, UsageError
-from demur.llm import GenerationConfig, Target, perplexity, token_kl
+from demur.llm import GenerationConfig, Target
 from demur.paths import hash_value, write_json
 from demur.stress._answer import Replies, ReplyFolder, answer_prompts, stage_name
 from demur.stress._bench import Bench
@@ -27,6 +27,7 @@ from demur.stress._measure import Baseline, distance_rows, judge_replies, rate_r
 from demur.stress._place import CellPlace
 from demur.stress._protocol import Attack, Cost, Setting, Stage
 from demur.stress._samples import NULL, null_generation, stage_generation
+from demur.stress._utility import measure_utility
 
 Tell = Callable[[str, float], None]
 """Told where a cell stands, in words and as a share of the stage at hand."""
@@ -201,7 +202,7 @@ class CellRun:
             self._draw_null(stage)
         baseline = self._baseline(replies)
         judged = judge_replies(replies, self._rows.prompts, baseline.bounds, self._bench)
-        metrics = rate_rows(judged, self._rows.prompts, self._bench) + utility_rows(record)
+        metrics = rate_rows(judged, self._rows.prompts, self._bench) + utility_rows(record, self._config)
         if self._config.distance.enabled:
             drawn = self._replies.read_drawn(name)
             texts = judged.chosen if drawn is None else drawn.texts
@@ -243,14 +244,7 @@ class CellRun:
         texts = self._rows.texts
         if not texts or not (self._attack.access in _CHANGES_THE_MODEL or stage.cost == Cost()):
             return {"n": 0, "values": {}}
-        kl = token_kl(stage.target, self._reference, [stage.target.encode(one) for one in texts])
-        values = {
-            "perplexity": perplexity(stage.target, texts).value,
-            "kl_mean": kl.mean,
-            "kl_p99": kl.p99,
-            "kl_first": kl.first_mean,
-        }
-        return {"n": len(texts), "values": values}
+        return measure_utility(stage.target, self._reference, texts)
 
     def _draw(self, stage: Stage, words: str) -> Replies | None:
         """Answers for distances, where those that are judged were not drawn."""

@@ -13,8 +13,10 @@ from demur.stress._agreement import agree
 from demur.stress._answer import Replies
 from demur.stress._bench import Bench
 from demur.stress._coherence import Thresholds, find_incoherence
+from demur.stress._config import StressConfig
 from demur.stress._data import StressPrompt
 from demur.stress._judges import Answered, Verdict, judge_rows
+from demur.stress._utility import utility_estimates
 
 RATES = {
     "rrr": "refused",
@@ -208,9 +210,18 @@ def distance_rows(
     return rows
 
 
-def utility_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Perplexity and KL of a stage's record, where they were measured."""
-    return [_plain(name, value, record["utility"]["n"]) for name, value in record["utility"]["values"].items()]
+def utility_rows(record: Mapping[str, Any], config: StressConfig) -> list[dict[str, Any]]:
+    """Perplexity and KL of a stage's record, where they were measured, with intervals over texts.
+
+    Parameters
+    ----------
+    record
+        Of the stage.
+    config
+        Draws and level.
+    """
+    found = utility_estimates(record["utility"], config.draws, config.level)
+    return [make_row(name, one) for name, one in found.items()]
 
 
 def make_row(metric: str, estimate: Any, judge: str = "") -> dict[str, Any]:

@@ -38,7 +38,7 @@ class PairedGroups:
         return [max(ours[a], theirs[b]) for a, b in self._places]
 
     def values(self, rate: str, judge: str, prompts: Sequence[str]) -> tuple[Floats, Floats, list[int]]:
-        """Verdicts of both sides ``(seeds, stages, prompts)``, stopped runs carried on, and how many were given."""
+        """Verdicts of both sides ``(seeds, stages, prompts)``, stopped runs carried on, and responses given."""
         raw = [one.values(rate, judge, prompts) for one in self._sides]
         ours, theirs = (
             self._pick(side, group.carry(one))

@@ -128,9 +128,12 @@ def test_the_worst_of_several_answers_is_not_corrected_by_errors_on_single_ones(
     assert "complied_corrected" not in metrics
 
 
-def test_utility_is_that_of_the_record():
-    (row,) = utility_rows({"utility": {"n": 3, "values": {"perplexity": 2.5}}})
+def test_utility_is_that_of_the_record(make_grid):
+    rows = {"tokens": [4, 4, 4], "nll": [1.0, 0.5, 2.0], "kl": [0.1, 0.2, 0.3], "kl_first": [0.1, 0.2, 0.3]}
+    record = {"utility": {"n": 3, "values": {"perplexity": 2.5}, "rows": rows}}
+    (row,) = utility_rows(record, make_grid())
     assert (row["metric"], row["value"], row["n"]) == ("perplexity", 2.5, 3)
+    assert np.exp(0.5) <= row["low"] < row["high"] <= np.exp(2)
 
 
 def test_a_row_holds_no_nan():
