@@ -24,6 +24,7 @@ from demur.paths import hash_file, hash_value
 from demur.stress._config import CapabilityConfig
 from demur.training import seeded
 
+_EXTRA = "capability"
 _SHARES = ("acc", "acc_norm", "exact_match")
 """Metrics that are a share of documents."""
 
@@ -92,16 +93,13 @@ def measure_capability(target: Target, config: CapabilityConfig) -> list[dict[st
     try:
         # lm-eval seeds the whole process.
         with seeded(0), _quiet(), evaluating(target.module):
-            from lm_eval import simple_evaluate
-            from lm_eval.models.huggingface import HFLM
-
             # It sets tokens of its own on the tokenizer.
             tokenizer = copy.deepcopy(target.tokenizer)
             tokenizer.chat_template = target.template
-            model = HFLM(
+            model = require("lm_eval.models.huggingface", extra=_EXTRA).HFLM(
                 pretrained=target.module, tokenizer=tokenizer, backend="causal", batch_size=config.batch_size
             )
-            found = simple_evaluate(
+            found = require("lm_eval", extra=_EXTRA).simple_evaluate(
                 model=model,
                 tasks=list(config.tasks),
                 num_fewshot=config.few_shot,
@@ -184,19 +182,17 @@ def _interval(one: Mapping[str, Any], level: float) -> tuple[float | None, float
 
 def _manage_tasks(config: CapabilityConfig) -> Any:
     """lm-eval's index of tasks, without its own where the user's folder has all that is asked."""
-    require("lm_eval", extra="capability")
     with _quiet():
-        from lm_eval.tasks import TaskManager
-
+        tasks = require("lm_eval.tasks", extra=_EXTRA)
         folder = config.include_path
         if folder is not None and not Path(folder).expanduser().is_dir():
             raise ConfigError(
                 f"there is no folder {folder} of tasks; check the path", key="capability.include_path"
             )
         place = None if folder is None else str(Path(folder).expanduser())
-        manager = TaskManager(include_path=place, include_defaults=False) if place else None
+        manager = tasks.TaskManager(include_path=place, include_defaults=False) if place else None
         if manager is None or set(config.tasks) - set(manager.all_tasks):
-            manager = TaskManager(include_path=place)
+            manager = tasks.TaskManager(include_path=place)
     if unknown := [one for one in config.tasks if one not in manager.all_tasks]:
         raise ConfigError(
             f"lm-eval knows no task '{unknown[0]}'{near_match(unknown[0], manager.all_tasks)}; name one of its "
