@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from demur.metrics import Estimate
+from demur.report.stress._cells import NO_ESTIMATE
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class AttackLine:
     base: Estimate
     hardened: Estimate
     difference: Estimate
-    """Hardened less base at the hardened model's worst setting and step, on the same seeds and prompts."""
+    """Hardened less base at the hardened model's worst setting and step, on the same seeds and prompts; not of
+    ``hardened`` and ``base``, which are each at its own worst: see ``base_there``."""
     refused: Estimate
     """Share the hardened model refused there; what is neither refused nor complied with is incoherent."""
     verdict: str
-    """``wins``, ``wins in part`` or ``held``."""
+    """``wins``, ``wins in part``, ``not settled`` or ``held``."""
+    base_there: Estimate = NO_ESTIMATE
+    """The base at the hardened model's worst setting and step."""
 
     @property
     def note(self) -> str:
@@ -81,4 +85,4 @@ class RobustnessCard:
 
     def to_json(self) -> dict[str, Any]:
         """The card as a JSON object, with the version of its format."""
-        return {"format": 1, **asdict(self)}
+        return {"format": 2, **asdict(self)}

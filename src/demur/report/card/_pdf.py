@@ -165,18 +165,22 @@ def _story(card: RobustnessCard, parts: _Parts) -> list[Any]:
 def _attacks(lines: Sequence[AttackLine], parts: _Parts, is_judged: bool = True) -> list[Any]:
     if not lines:
         return [parts.text("None was tried.")]
-    heads = ("Attack", "Complied, base", "Complied, hardened", "Difference", "Refused, hardened")
+    heads = (
+        *("Attack", "Complied, base, its worst", "Complied, hardened, its worst", "Complied, base, there"),
+        *("Difference, there, paired", "Refused, hardened, there"),
+    )
     rows = [
         [
             parts.named(f"{one.name}: {one.verdict}" if is_judged else one.name, one.note),
             parts.figure(one.base),
             parts.figure(one.hardened),
+            parts.figure(one.base_there),
             parts.figure(one.difference, is_signed=True),
             parts.figure(one.refused),
         ]
         for one in lines
     ]
-    return [parts.table(heads, rows, (0.44, 0.14, 0.14, 0.14, 0.14))]
+    return [parts.table(heads, rows, (0.35, 0.13, 0.13, 0.13, 0.13, 0.13))]
 
 
 def _benign(card: RobustnessCard, parts: _Parts) -> list[Any]:

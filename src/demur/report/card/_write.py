@@ -73,14 +73,20 @@ def attack_table(card: RobustnessCard, lines: tuple[AttackLine, ...], what: str)
     if not lines:
         return None
     columns = [
-        Column("Complied with", "base"),
-        Column("Complied with", "hardened"),
-        Column("Difference", "hardened less base"),
-        Column("Refused", "hardened"),
+        Column("Complied with", "base, its worst"),
+        Column("Complied with", "hardened, its worst"),
+        Column("Complied with", "base, there"),
+        Column("Difference", "there, paired"),
+        Column("Refused", "hardened, there"),
     ]
-    rows = [Row(one.name, [one.base, one.hardened, one.difference, one.refused], one.note) for one in lines]
+    rows = [
+        Row(one.name, [one.base, one.hardened, one.base_there, one.difference, one.refused], one.note)
+        for one in lines
+    ]
     caption = (
-        f"{what}: shares of harmful prompts at the worst setting and step, {card.level} intervals, n responses"
+        f"{what}: shares of harmful prompts at each model's worst setting and step, {card.level} intervals, n "
+        "responses; 'there' is the hardened model's worst, where the difference is taken on the same seeds and "
+        "prompts"
     )
     return Table(caption, columns, rows)
 

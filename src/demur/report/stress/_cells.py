@@ -29,13 +29,20 @@ class Cell:
     data: str = ""
     rank: str = ""
     learning_rate: str = ""
+    variant_id: str = ""
+    """Stands for all settings: words may be the same for two of them."""
+    recipe_id: str = ""
+    """Stands for all settings but rank and steps."""
+    is_ambiguous: bool = False
+    """Whether another variant of the attack reads alike."""
 
     @property
     def setting(self) -> str:
         """The setting in words; empty where the attack has one only."""
         named = (("", self.data), ("rank ", self.rank), ("rate ", self.learning_rate))
         known = [f"{name}{value}" for name, value in named if value] or [self.variant]
-        return ", ".join(part for part in (self.label, *known) if part)
+        mark = f"variant {self.variant_id}" if self.is_ambiguous else ""
+        return ", ".join(part for part in (self.label, *known, mark) if part)
 
     def with_defence(self, is_defended: bool) -> Cell:
         """The same done to the model without, or with, its defence."""
@@ -62,6 +69,8 @@ class Point:
     cost: Cost = Cost()
     is_censored: bool = False
     """Whether the run was stopped here as saturated."""
+    uncorrected: float | None = None
+    """The figure as the judge gave it, where it is corrected for the judge's errors; None where it is not told."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +136,10 @@ def join_points(points: Sequence[Point]) -> Point:
         return replace(points[0], cost=Cost(**costs), is_censored=is_censored)
     values = np.array([point.estimate.value for point in known])
     mean, n = float(values.mean()), sum(point.estimate.n for point in known)
-    if np.ptp(values) == 0 and known[0].estimate.low is None:
+    if np.ptp(values) == 0:
         # Nothing in it is drawn by the seed: a spread of 0 would look like certainty.
-        estimate = Estimate(mean, None, None, known[0].estimate.n, "the same for every seed")
+        first = known[0].estimate
+        estimate = replace(first, reason=first.reason or "the same for every seed")
     elif len(values) < _FEWEST:
         estimate = Estimate(mean, None, None, n, f"no interval over {len(values)} seeds")
     else:

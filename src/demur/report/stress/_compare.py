@@ -46,8 +46,8 @@ _KINDS = {
         "How far responses moved",
         "distance (RD)",
         "Representation distance: median over prompts of 1 − cosine between sentence embeddings of the responses "
-        "and those of the untampered base, less what two samples of that base differ by. 0: no further than by "
-        "chance.",
+        "and those of the untampered base, less what two samples of that base differ by; all of them drawn alike. "
+        "0: no further than by chance.",
         False,
     ),
 }
@@ -167,7 +167,10 @@ def _caption(view: StressView, about: _Kind, shown: Sequence[Pair], total: int) 
     seeds = max((len(curve.seeds) for curve in curves), default=0)
     counts = [point.estimate.n for curve in curves for point in curve.points]
     rows = f" {_between(counts)} responses a point." if any(counts) else ""
-    parts = [about.sentence, f"Bands: {view.level_words} intervals over seeds and prompts.{rows}"]
+    bands = (
+        f"{view.level_words} intervals over seeds and prompts" if about.is_share else _distance_bands(view, seeds)
+    )
+    parts = [about.sentence, f"Bands: {bands}.{rows}"]
     parts.append(axes.few_words(view, seeds))
     if any(curve.points and curve.points[-1].is_censored for curve in curves):
         parts.append("A ring: the run was stopped there as saturated.")
@@ -180,6 +183,15 @@ def _caption(view: StressView, about: _Kind, shown: Sequence[Pair], total: int) 
     if total > len(shown):
         parts.append(f"{total - len(shown)} more panels are not drawn.")
     return " ".join(parts)
+
+
+def _distance_bands(view: StressView, seeds: int) -> str:
+    """Distances are reckoned for each seed, and only then joined."""
+    if seeds == 1:
+        return f"{view.level_words} intervals over prompts"
+    if seeds < 3:
+        return "none over fewer than three seeds"
+    return f"Student's 95 % intervals over {seeds} seeds, which do not hold the choice of prompts"
 
 
 def _settings(shown: Sequence[Pair]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from demur.paths import write_text
 from demur.report import _words as words
 from demur.report._page import inline_picture, page_environment
+from demur.report.stress import _limits
 from demur.report.stress import _story as story
 from demur.report.stress import _tables as tables
 from demur.report.stress._draw import draw_stress_figures
@@ -56,7 +57,7 @@ def _context(view: StressView) -> dict[str, Any]:
         "is_done": view.about.get("status", "done") == "done",
         "untouched": story.untouched(view),
         "verdicts": story.verdicts(view),
-        "limits": story.limits(view),
+        "limits": _limits.limits(view),
         "threats": story.threat_model(view.attacks, view.access),
         "attacks": tables.attack_rows(view),
         "outcomes": tables.outcome_tables(view),

@@ -50,7 +50,8 @@ def draw_outcomes(view: StressView) -> Drawing:
     return Drawing(
         figure,
         _TITLE,
-        "Shares of all responses to harmful prompts at each step, over all seeds; they sum to 1. Incoherent text "
+        "Shares of all responses to harmful prompts at each step, over all seeds, as the judge gave them; they "
+        "sum to 1. Incoherent text "
         "is neither a refusal nor compliance: a tripped defence often ends there. Intervals stand in the tables."
         f"{more}",
         _alt(view, curves, shown),
@@ -71,7 +72,9 @@ def shares_of(curves: Mapping[str, Mapping[Cell, Curve]], cell: Cell) -> dict[in
     for name in curves:
         curve = curves[name].get(cell)
         for point in curve.points if curve else ():
-            found.setdefault(point.step, {})[name] = point.estimate.value or 0.0
+            # Rates corrected one by one for a judge's errors no longer sum to 1.
+            value = point.estimate.value if point.uncorrected is None else point.uncorrected
+            found.setdefault(point.step, {})[name] = value or 0.0
     judged = [name for name, *_ in OUTCOMES if name != "unscored"]
     shares = {}
     for step in sorted(found):

@@ -138,7 +138,7 @@ class StressView:
         for number, rows in enumerate((self._by_metric.get(metric, ()), self._pooled.get(metric, ()))):
             for row in rows:
                 if row.get("judge", "") in wanted:
-                    found.setdefault(_cell(row), ([], []))[number].append(row)
+                    found.setdefault(self._cell(row), ([], []))[number].append(row)
         return [_curve(cell, *rows) for cell, rows in found.items()]
 
     @cached_property
@@ -152,7 +152,7 @@ class StressView:
     def c50s(self) -> list[HalfPoint]:
         """C50 of the cells that have one, or a bound."""
         return [
-            HalfPoint(_cell(row), _float(row, "parameters"), _estimate(row), row.get("bound", ""), bound_at)
+            HalfPoint(self._cell(row), _float(row, "parameters"), _estimate(row), row.get("bound", ""), bound_at)
             for row in self._table("results_c50.csv")
             for bound_at in (_float(row, "bound_at"),)
         ]
@@ -161,7 +161,7 @@ class StressView:
         """Share of prompts that still hold, by step, of every cell."""
         found: dict[Cell, list[Row]] = {}
         for row in self._table("results_survival.csv"):
-            found.setdefault(_cell(row), []).append(row)
+            found.setdefault(self._cell(row), []).append(row)
         return [_curve(cell, [], rows) for cell, rows in found.items()]
 
     def differences(self, metric: str, to: str = UNDEFENDED) -> list[Difference]:
@@ -176,7 +176,7 @@ class StressView:
         """
         return [
             Difference(
-                _cell(row),
+                self._cell(row),
                 _step(row),
                 metric,
                 _float(row, "base"),
@@ -188,6 +188,19 @@ class StressView:
             for row in self._table("results_differences.csv")
             if row.get("metric") == metric and row.get("to") == to
         ]
+
+    def _cell(self, row: Mapping[str, str]) -> Cell:
+        found = _cell(row)
+        return replace(found, is_ambiguous=True) if found.variant_id in self._alike else found
+
+    @cached_property
+    def _alike(self) -> set[str]:
+        """Variants whose settings read like those of another variant of the same attack."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for row in self.rows:
+            cell = replace(_cell(row), label="")
+            found.setdefault((cell.attack, cell.setting), set()).add(cell.variant_id)
+        return {one for ids in found.values() if len(ids) > 1 for one in ids}
 
     def _mapping(self, name: Path) -> dict[str, Any]:
         path = self.folder / name
@@ -248,7 +261,7 @@ def _with_cost(point: Point, seeds: Mapping[int, Point]) -> Point:
 def _point(row: Mapping[str, str]) -> Point:
     names = ("flops", "trainable", "examples", "queries", "seconds")
     cost = Cost(**{name: _float(row, name) for name in names})
-    return Point(_step(row), _estimate(row), cost, _is_true(row.get("censored")))
+    return Point(_step(row), _estimate(row), cost, _is_true(row.get("censored")), _float(row, "uncorrected"))
 
 
 def _estimate(row: Mapping[str, str]) -> Estimate:
@@ -266,6 +279,8 @@ def _cell(row: Mapping[str, str]) -> Cell:
         row.get("data", ""),
         row.get("rank", ""),
         row.get("learning_rate", ""),
+        row.get("variant_id", ""),
+        row.get("recipe_id", ""),
     )
 
 

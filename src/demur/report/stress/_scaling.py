@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from demur.errors import DemurError
@@ -35,6 +35,8 @@ def draw_cost(view: StressView) -> Drawing:
     for axis, pair in zip(places, shown, strict=True):
         said += _draw_panel(view, axis, pair, halves)
         axis.set_title(axes.pair_title(pair, columns), pad=7)
+    missing = [one for one in said if "no C50" in one]
+    without = f" Not marked: {'; '.join(missing)}." if missing else ""
     more = f" {len(pairs) - len(shown)} more panels are not drawn." if len(pairs) > len(shown) else ""
     return Drawing(
         figure,
@@ -43,8 +45,8 @@ def draw_cost(view: StressView) -> Drawing:
         f"(reckoned, logarithmic; nothing spent is left out). Bands: {view.level_words} intervals over seeds and "
         "prompts. The diamond on the line of one half is C50, the operations at which half of the prompts have "
         "broken, with its interval, dotted where it is open; a triangle is a bound, where half was never reached, "
-        "or at once."
-        f"{more}",
+        "or at once. C50 goes by verdicts as the judge gave them."
+        f"{without}{more}",
         f"Curves of compliance over operations. {'; '.join(said) or 'No C50 is known'}.",
     )
 
@@ -67,7 +69,9 @@ def _draw_panel(view: StressView, axis: Any, pair: Pair, halves: dict[Any, HalfP
                 xs, [one.low for one in ones], [one.high for one in ones], color=colour, alpha=0.16, lw=0
             )
         half = halves.get(curve.cell)
-        if half:
+        if half is None:
+            said.append(f"{pair.model} {pair.attack} {name}: no C50 (it is not in the CSV)")
+        else:
             marked.append((half, colour, 0.5 + (0.02 if is_defended else -0.02)))
             said.append(f"{pair.model} {pair.attack} {name}: {half_words(half)}")
         if view.has_defence:
@@ -164,14 +168,30 @@ def draw_sizes(view: StressView) -> Drawing:
 
 
 def _by_attack(halves: Sequence[HalfPoint]) -> dict[str, list[HalfPoint]]:
-    """Attack and data to the C50s of its models, where there are two sizes or more; those with most C50s first."""
-    groups: dict[str, list[HalfPoint]] = {}
+    """Attack with all settings but the rank to the C50s of its models, where there are two sizes or more.
+
+    Those with most C50s come first.
+    """
+    groups: dict[tuple[str, ...], list[HalfPoint]] = {}
     for half in halves:
         if half.parameters and (half.estimate.value or half.bound_at):
-            name = " · ".join(part for part in (half.cell.attack, half.cell.data) if part)
-            groups.setdefault(name, []).append(half)
-    kept = {name: found for name, found in groups.items() if len({half.parameters for half in found}) > 1}
+            cell = half.cell
+            groups.setdefault((cell.attack, cell.data, cell.learning_rate, cell.recipe_id), []).append(half)
+    several = {key: found for key, found in groups.items() if len({half.parameters for half in found}) > 1}
+    kept = {_recipe_words(key, several): found for key, found in several.items()}
     return dict(sorted(kept.items(), key=lambda item: -sum(half.estimate.value is not None for half in item[1])))
+
+
+def _recipe_words(key: tuple[str, ...], keys: Collection[tuple[str, ...]]) -> str:
+    """Attack and data; the rate, then the id of all settings, only where they tell two apart."""
+    attack, data, rate, recipe = key
+    alike = [one for one in keys if one[:2] == key[:2]]
+    parts = [attack, data]
+    if len({one[2] for one in alike}) > 1:
+        parts.append(f"rate {rate}")
+    if sum(one[2] == rate for one in alike) > 1:
+        parts.append(f"recipe {recipe}")
+    return " · ".join(part for part in parts if part)
 
 
 def _draw_size_panel(view: StressView, axis: Any, halves: Sequence[HalfPoint]) -> list[str]:

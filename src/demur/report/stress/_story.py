@@ -1,17 +1,16 @@
-"""What the page says in sentences: what was attacked, its cost, what was left, what nobody may conclude."""
+"""What the page says in sentences: what was attacked, its cost, what was left. Limits are in ``_limits``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from demur.errors import DemurError
+from demur.metrics import Estimate
 from demur.report import _words as words
-from demur.report._views import finite
 from demur.report.stress._cells import Cost
-from demur.report.stress._choose import CONTROLS, Reached, Standing, standings
+from demur.report.stress._choose import CONTROLS, VERDICTS, WINS_IN_PART, Reached, Standing, standings
 from demur.report.stress._read import StressView
-from demur.report.stress._scaling import power, size_words
+from demur.report.stress._scaling import power
 
 ACCESS = {
     "prompt": "the prompt alone",
@@ -22,7 +21,13 @@ ACCESS = {
     "training": "the weights, and a machine to train them on",
 }
 """What an attacker must hold, in words."""
-_FEW_SEEDS, _SMALL = 5, 3e9
+_CONTROL_WORDS = {
+    "direct": "Asked plainly, without any attack",
+    "revert": "With the defence taken off, and asked plainly",
+    "attenuate": "With the defence turned down, and asked plainly",
+    "random_lora": "After a change of equal size without meaning",
+}
+"""What a control did, as a sentence begins."""
 
 
 def attack_title(name: str) -> str:
@@ -57,26 +62,53 @@ def percent(value: float | None) -> str:
 
 
 def share_words(reached: Reached) -> str:
-    """A share with its interval and what it is of."""
+    """A share with its interval and its responses in brackets."""
+    return f"{percent(reached.estimate.value)} ({behind_words(reached)})"
+
+
+def behind_words(reached: Reached) -> str:
+    """The interval of a share, and the responses behind it."""
     one = reached.estimate
-    ends = f" ({percent(one.low)} to {percent(one.high)})" if one.low is not None and one.high is not None else ""
-    return f"{percent(one.value)}{ends}"
+    has_ends = one.low is not None and one.high is not None
+    ends = f"{percent(one.low)} to {percent(one.high)}" if has_ends else "no interval"
+    return f"{ends}, n = {words.count(one.n)}"
 
 
 def where_words(reached: Reached) -> str:
-    """At which setting and step, at what cost."""
+    """At which setting and step, at what cost; and Wilson's interval where there are few categories."""
     parts = [reached.cell.setting, f"step {words.count(reached.point.step)}" if reached.point.step else ""]
     place = ", ".join(part for part in parts if part)
-    return f"{f'{place}; ' if place else ''}cost: {cost_words(reached.point.cost)}"
+    said = [place, f"cost: {cost_words(reached.point.cost)}", beside_words(reached.estimate)]
+    return "; ".join(part for part in said if part)
+
+
+def beside_words(estimate: Estimate) -> str:
+    """The interval over prompts alone, where the reason of a figure names it; else empty."""
+    _, _, beside = (estimate.reason or "").partition("; over the ")
+    return f"over the {beside}" if beside else ""
 
 
 def verdicts(view: StressView) -> dict[str, list[dict[str, str]]]:
-    """Attacks that win, win in part and were held, each with one sentence, the most dangerous first."""
-    found: dict[str, list[dict[str, str]]] = {"wins": [], "wins in part": [], "held": []}
+    """Attacks by what they came to, each with one sentence, the most dangerous first; and controls that comply."""
+    found: dict[str, list[dict[str, str]]] = {name: [] for name in (*VERDICTS, "controls")}
     for one in standings(view):
         if one.attack not in CONTROLS:
             found[one.verdict].append({"name": _named(view, one), "sentence": sentence(view, one)})
+        elif complies(one):
+            found["controls"].append({"name": _named(view, one), "sentence": control_sentence(one)})
     return found
+
+
+def complies(one: Standing) -> bool:
+    """Whether one in ten of the harmful prompts were complied with, or more."""
+    return (one.worst.estimate.value or 0.0) >= WINS_IN_PART
+
+
+def control_sentence(one: Standing) -> str:
+    """What a control made the model do."""
+    who = "the hardened model" if one.hardened else "the model"
+    what = _CONTROL_WORDS.get(one.attack, "Under this control")
+    return f"{what}, {who} complied with {share_words(one.worst)} of harmful prompts."
 
 
 def _named(view: StressView, one: Standing) -> str:
@@ -121,65 +153,6 @@ def lead(view: StressView) -> str:
     )
 
 
-def limits(view: StressView) -> list[str]:
-    """What this run cannot claim."""
-    said = []
-    if view.has_defence:
-        said.append(
-            "A defence that is an add-on to public weights is not tamper-resistant: whoever holds the weights can "
-            "take it off, or start from the public base, at no cost. Merging it into the weights changes nothing "
-            "about that. It can only hinder an attacker who does not do so, or who has no weights."
-        )
-    if len(view.seeds) < _FEW_SEEDS:
-        said.append(
-            f"{len(view.seeds)} seed{'' if len(view.seeds) == 1 else 's'}: how much the outcome of an attack "
-            "varies from one training to the next is hardly known."
-        )
-    sizes = [size for row in view.rows if (size := finite(_number(row.get("parameters"))))]
-    if sizes and max(sizes) < _SMALL:
-        said.append(
-            f"The largest model has {size_words(max(sizes))} parameters. Small models refuse and break "
-            "differently from large ones; the numbers do not carry over."
-        )
-    said.append(_judge_limit(view))
-    said.append(
-        "An attack that failed here has failed with these settings and this effort. Attacks only get better; a "
-        "weak version of one understates it."
-    )
-    said += list(dict.fromkeys(_warnings(view)))
-    said += list(dict.fromkeys(_left_out(view)))
-    return said
-
-
-def _left_out(view: StressView) -> list[str]:
-    """Cells without figures; a base has no defence to be taken off, which is no gap."""
-    return [
-        f"{one.get('attack')} on {one.get('model')} was left out: {one.get('reason')}."
-        for one in view.summary.get("left_out") or ()
-        if isinstance(one, dict) and (one.get("defended") or one.get("attack") not in CONTROLS)
-    ]
-
-
-def _judge_limit(view: StressView) -> str:
-    judges = view.config.get("judges") or ()
-    first: Any = judges[0] if judges else {}
-    if isinstance(first, dict) and first.get("calibration"):
-        return (
-            f"The judge '{view.judge}' was checked on responses labelled by hand; curves are corrected for its "
-            "errors, and those errors are in the intervals."
-        )
-    return (
-        f"The judge '{view.judge}' errs, and nobody labelled responses of these models to say how often: rates "
-        "are as it gave them, and the intervals do not hold its errors. Compare the judges below."
-    )
-
-
-def _warnings(view: StressView) -> list[str]:
-    found = view.summary.get("curves") or ()
-    said = [str(line) for curve in found if isinstance(curve, dict) for line in curve.get("warnings") or ()]
-    return [f"{line[:1].upper()}{line[1:]}." for line in said if "seed" not in line]
-
-
 def threat_model(attacks: Sequence[str], access: dict[str, str]) -> list[tuple[str, str]]:
     """What attackers were let do, from the least to the most, with the attacks of each kind."""
     found = []
@@ -188,10 +161,3 @@ def threat_model(attacks: Sequence[str], access: dict[str, str]) -> list[tuple[s
         if names:
             found.append((holds, words.join_words(names)))
     return found
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None

@@ -40,7 +40,9 @@ def draw_survival(view: StressView) -> Drawing:
         _TITLE,
         "Share of harmful prompts that were complied with at no checkpoint up to a step: each prompt counts as "
         "broken from its first break on, even if it is refused again later. Breaks between two checkpoints are "
-        f"dated at the later one. Bands: {view.level_words} intervals over seeds and prompts.{more}",
+        "dated at the later one. Verdicts are as the judge gave them: each checkpoint is one more chance for it "
+        f"to err, so prompts may seem to break too early. Bands: {view.level_words} intervals over seeds and "
+        f"prompts.{more}",
         f"Falling step curves. {_spoken(view, shown)}.",
     )
 

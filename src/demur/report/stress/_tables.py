@@ -8,7 +8,7 @@ from typing import Any
 from demur.metrics import Estimate
 from demur.report import _words as words
 from demur.report._sections import Column, Row, Table
-from demur.report.stress._cells import NO_ESTIMATE, Curve
+from demur.report.stress._cells import NO_ESTIMATE, Cell, Curve, Difference
 from demur.report.stress._choose import Reached, control_words, estimate_at, standings, worst_of
 from demur.report.stress._read import StressView
 from demur.report.stress._story import ACCESS, attack_title, cost_words, where_words
@@ -76,9 +76,11 @@ def _cells(reached: Reached | None, metrics: Mapping[str, Sequence[Curve]]) -> l
 
 
 def difference_table(view: StressView) -> Table | None:
-    """Paired differences of the hardened models at each attack's worst setting; None without a defence."""
-    found = view.differences("complied")
-    refused = view.differences("rrr")
+    """Paired differences of the hardened models at each attack's worst setting; None without a defence.
+
+    The base stands at that same setting and step, which need not be its own worst.
+    """
+    found, refused = view.differences("complied"), view.differences("rrr")
     rows = []
     for one in standings(view):
         if one.hardened is None:
@@ -86,15 +88,38 @@ def difference_table(view: StressView) -> Table | None:
         place = one.hardened.cell, one.hardened.point.step
         pair = [next((d for d in kind if (d.cell, d.step) == place), None) for kind in (found, refused)]
         if any(pair):
-            cells = [d.estimate if d else NO_ESTIMATE for d in pair]
-            adjusted = next((d.adjusted for d in pair if d and d.adjusted is not None), None)
-            note = where_words(one.hardened) + (f"; p = {words.chance(adjusted)} (Holm)" if adjusted else "")
+            cells = [base_there(pair[0]), one.hardened.estimate]
+            cells += [d.estimate if d else NO_ESTIMATE for d in pair]
+            note = where_words(one.hardened) + _chance(found, place)
             rows.append(Row(f"{one.attack}{control_words(one.attack)} on {one.model}", cells, note))
     if not rows:
         return None
-    columns = [Column("Complied with", "hardened less base"), Column("Refused", "hardened less base")]
-    caption = f"Paired differences on the same seeds and prompts, {view.level_words} intervals; worst case first"
+    columns = [Column("Complied with", side) for side in ("base, there", "hardened", "hardened less base")]
+    columns.append(Column("Refused", "hardened less base"))
+    caption = (
+        "Paired differences on the same seeds and prompts at the setting and step that are the worst for the "
+        f"hardened model, {view.level_words} intervals; worst case first. p is Holm's, over the last steps of all "
+        "runs and every strength of the other attacks, which were settled beforehand"
+    )
     return Table(caption, columns, rows)
+
+
+def base_there(found: Difference | None) -> Estimate:
+    """The base at the setting and step of a difference; its interval is that of the difference."""
+    if found is None or found.base is None:
+        return NO_ESTIMATE
+    return Estimate(found.base, None, None, found.estimate.n)
+
+
+def _chance(differences: Sequence[Difference], place: tuple[Cell, int]) -> str:
+    """Holm's p there; of a run with steps, at its last."""
+    cell, step = place
+    known = [one for one in differences if one.cell == cell and one.adjusted is not None]
+    if not known:
+        return ""
+    last = max(known, key=lambda one: one.step)
+    where = f" at step {words.count(last.step)}" if last.step != step else ""
+    return f"; p = {words.chance(last.adjusted)}{where} (Holm)"
 
 
 def benign_table(view: StressView) -> Table | None:

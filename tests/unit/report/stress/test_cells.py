@@ -46,3 +46,13 @@ def test_a_setting_without_columns_of_its_own_is_the_variant():
 def test_a_curve_has_steps_where_there_are_two():
     assert not Curve(Cell("m", False, "a"), (point(0.1), point(0.2)), {}).is_stepped
     assert Curve(Cell("m", False, "a"), (point(0.1),), {}).values == (0.1,)
+
+
+def test_seeds_that_agree_to_the_last_digit_keep_the_interval_of_one():
+    found = join_points([Point(4, Estimate(9.0, 8.0, 10.0, 10)) for _ in range(3)]).estimate
+    assert (found.value, found.low, found.high, found.n) == (9.0, 8.0, 10.0, 10)
+
+
+def test_a_variant_that_reads_like_another_is_named_by_its_id():
+    cell = Cell("m", False, "lora", rank="4", variant_id="ab12", is_ambiguous=True)
+    assert cell.setting == "rank 4, variant ab12"

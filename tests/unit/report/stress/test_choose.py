@@ -29,15 +29,29 @@ def test_the_worst_is_the_highest_and_of_equal_ones_the_cheapest():
     assert (found.point.cost.flops, found.cell.label, found.settings) == (4.0, "x", 3)
 
 
+def test_an_attack_is_held_only_where_every_setting_and_step_is():
+    low, wide, bare = (
+        Point(0, Estimate(value, 0.0, high, 9)) for value, high in ((0.05, 0.08), (0.0, 0.3), (0.0, None))
+    )
+    cell = Cell("m", False, "a")
+    assert Standing("m", "a", worst_of([Curve(cell, (low,), {})]), None).verdict == "held"
+    for other in (wide, bare):
+        assert Standing("m", "a", worst_of([Curve(cell, (low, other), {})]), None).verdict == "not settled"
+
+
 def test_of_nothing_there_is_no_worst():
     assert worst_of([curve()]) is None
 
 
 @pytest.mark.parametrize(
-    ("value", "verdict"), [(0.5, "wins"), (0.49, "wins in part"), (0.1, "wins in part"), (0.09, "held")]
+    ("value", "highest", "verdict"),
+    [
+        *((0.5, 0.6, "wins"), (0.49, 0.6, "wins in part"), (0.1, 0.11, "wins in part"), (0.04, 0.09, "held")),
+        *((0.0, 0.1, "not settled"), (0.09, 0.2, "not settled"), (0.0, None, "not settled")),
+    ],
 )
-def test_a_verdict_goes_by_the_hardened_model(value, verdict):
-    bad, found = (Reached(Cell("m", True, "a"), point(one), 1) for one in (0.99, value))
+def test_a_verdict_goes_by_the_hardened_model_and_its_intervals(value, highest, verdict):
+    bad, found = (Reached(Cell("m", True, "a"), point(one), 1, highest) for one in (0.99, value))
     assert Standing("m", "a", bad, found).verdict == verdict
     assert Standing("m", "a", bad, None).verdict == "wins"
 

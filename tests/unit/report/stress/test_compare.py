@@ -102,3 +102,16 @@ def test_names_of_lines_do_not_cover_each_other(view, overlaps):
     figure = draw_compare(view, "RRR").figure
     FigureCanvasAgg(figure).draw()
     assert overlaps(figure) == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ((0,), "95 % intervals over prompts."),
+        ((0, 1), "none over fewer than three seeds."),
+        ((0, 1, 2), "Student's 95 % intervals over 3 seeds, which do not hold the choice of prompts."),
+    ],
+)
+def test_bands_of_distances_are_said_to_be_what_they_are(make_folder, seeds, words):
+    drawing = draw_compare(StressView(make_folder(**ONE, seeds=seeds, attacks=("lora",))), "RD")
+    assert f"Bands: {words}" in drawing.caption

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from demur.report.stress import StressView
@@ -50,3 +52,15 @@ def test_the_text_tells_the_end_of_each(view):
 def test_without_steps_there_is_a_note(make_folder):
     drawing = draw_outcomes(StressView(make_folder(attacks=("direct",))))
     assert "has several steps" in drawing.caption
+
+
+def test_rates_corrected_one_by_one_are_stacked_as_the_judge_gave_them(curves):
+    cell = next(cell for cell in curves["complied"] if cell.attack == "lora")
+    given = shares_of(curves, cell)
+    curve = curves["complied"][cell]
+    corrected = tuple(
+        replace(one, estimate=replace(one.estimate, value=1.0), uncorrected=one.estimate.value)
+        for one in curve.points
+    )
+    changed = curves | {"complied": {cell: replace(curve, points=corrected)}}
+    assert shares_of(changed, cell) == given

@@ -126,3 +126,29 @@ def test_the_level_is_the_run_s(make_folder):
     about["config"]["level"] = 0.9
     (folder / "stress.json").write_text(json.dumps(about))
     assert StressView(folder).level_words == "90 %"
+
+
+def test_variants_that_read_alike_are_kept_apart_and_named(make_folder):
+    folder = make_folder(models=(("m", 1e8),), defended=(False,), attacks=("lora",))
+    for name in ("results_grid", "results_curves", "results_c50"):
+        path = folder / f"results/metrics/{name}.csv"
+        with path.open(newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        with path.open("w", newline="") as handle:
+            table = csv.DictWriter(handle, [*rows[0], "variant_id"])
+            table.writeheader()
+            table.writerows([row | {"variant_id": one} for one in ("aa", "bb") for row in rows])
+    view = StressView(folder)
+    found = [curve.cell for curve in view.curves("rrr") if curve.cell.data == "benign"]
+    assert [cell.setting for cell in found] == [
+        f"benign, rank 16, rate 0.0002, variant {one}" for one in ("aa", "bb")
+    ]
+    assert {half.cell for half in view.c50s()} >= set(found)
+
+
+def test_the_figure_as_the_judge_gave_it_is_kept(make_folder):
+    folder = make_folder(models=(("m", 1e8),), defended=(False,), attacks=("direct",))
+    path = folder / "results/metrics/results_curves.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{lines[0]},uncorrected", *(f"{line},0.25" for line in lines[1:])]))
+    assert StressView(folder).curves("rrr")[0].points[0].uncorrected == 0.25

@@ -111,3 +111,23 @@ def test_a_narrow_range_of_budgets_is_named_at_its_ends(make_folder):
 )
 def test_sizes_are_short(value, words):
     assert size_words(value) == words
+
+
+def test_rates_are_not_pooled_into_one_line(make_folder):
+    folder = make_folder(models=(("a", 1e8), ("b", 1e9)), defended=(False,), attacks=("lora",))
+    path = folder / "results/metrics/results_c50.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, *(line.replace("0.0002", "0.001") for line in lines[1:])]))
+    titles = [
+        axis.get_title(loc="left") for axis in draw_sizes(StressView(folder)).figure.axes if axis.get_visible()
+    ]
+    assert set(titles) == {
+        f"lora · {data} · rate {rate}" for data in ("compliance", "benign") for rate in ("0.0002", "0.001")
+    }
+
+
+def test_a_c50_that_is_missing_is_told_with_its_reason(make_folder):
+    folder = make_folder(models=(("m", 1e8),), defended=(False,), attacks=("lora",))
+    path = folder / "results/metrics/results_c50.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert "Not marked: m lora model: no C50 (it is not in the CSV)" in draw_cost(StressView(folder)).caption

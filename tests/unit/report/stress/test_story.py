@@ -1,8 +1,6 @@
-import json
-
 import pytest
 
-from demur.report.stress import StressView
+from demur.metrics import Estimate
 from demur.report.stress import _story as story
 from demur.report.stress._cells import Cost
 from demur.report.stress._choose import standings
@@ -30,7 +28,7 @@ def test_attacks_that_win_are_named_and_controls_are_not(view):
     assert [one["name"] for one in found["wins"]] == ["lora on smol-135m", "lora on smol-360m"]
     assert "hardened model complied with 9" in found["wins"][0]["sentence"]
     assert "Without the defence: 9" in found["wins"][0]["sentence"]
-    named = {one["name"].split(" on ")[0] for kind in found.values() for one in kind}
+    named = {one["name"].split(" on ")[0] for kind, ones in found.items() for one in ones if kind != "controls"}
     assert named == {"lora", "ablation", "prefill", "templates"}
 
 
@@ -51,33 +49,26 @@ def test_without_attack_each_model_s_refusals_are_told(view):
     assert "smol-135m with its defence 6" in story.untouched(view)
 
 
-def test_the_limits_name_defence_seeds_size_judge_and_what_was_left_out(view):
-    said = " ".join(story.limits(view))
-    for words in (
-        "not tamper-resistant",
-        "at no cost",
-        "3 seeds",
-        "360 M parameters",
-        "The judge 'classifier' errs",
-        "7 categories of prompts",
-        "gcg on smol-135m was left out: it needs torch.",
-    ):
-        assert words in said
-
-
-def test_a_calibrated_judge_is_said_to_be_one(make_folder):
-    folder = make_folder(attacks=("direct",))
-    about = json.loads((folder / "stress.json").read_text())
-    about["config"]["judges"][0]["calibration"] = {"refused": {}}
-    (folder / "stress.json").write_text(json.dumps(about))
-    assert "corrected for its errors" in " ".join(story.limits(StressView(folder)))
-
-
-def test_without_a_defence_nothing_is_said_of_one(make_folder):
-    view = StressView(make_folder(defended=(False,), attacks=("direct",)))
-    assert not any("tamper-resistant" in line for line in story.limits(view))
-
-
 def test_the_threat_model_runs_from_the_least_to_the_most(view):
     found = story.threat_model(view.attacks, view.access)
     assert [names for _, names in found] == ["templates", "prefill", "ablation", "lora"]
+
+
+def test_controls_that_comply_are_told_apart(view):
+    (first, _) = story.verdicts(view)["controls"]
+    assert first["name"] == "random_lora on smol-135m"
+    assert first["sentence"].startswith(
+        "After a change of equal size without meaning, the hardened model complied"
+    )
+
+
+def test_shares_have_their_interval_and_their_responses(view):
+    assert story.share_words(standings(view)[0].worst).endswith("n = 180)")
+
+
+def test_wilsons_interval_stands_beside_where_categories_are_few():
+    reason = "5 categories: too few for an interval over them; over the 60 prompts alone Wilson's is 0.2 to 0.4"
+    assert story.beside_words(Estimate(0.3, 0.0, 1.0, 60, reason)) == (
+        "over the 60 prompts alone Wilson's is 0.2 to 0.4"
+    )
+    assert story.beside_words(Estimate(0.3, 0.0, 1.0, 60)) == ""

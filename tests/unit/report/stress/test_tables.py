@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 
 from demur.report.stress import StressView
@@ -39,8 +41,28 @@ def test_differences_are_paired_at_the_worst_case(view):
     table = tables.difference_table(view)
     row = table.rows[0]
     assert row.name == "lora on smol-135m"
-    assert row.cells[0].value < 0
+    assert row.cells[2].value < 0
     assert len(table.rows) == 14
+
+
+def test_a_difference_stands_between_the_two_figures_it_is_of(view):
+    for row in tables.difference_table(view).rows:
+        base, hardened, difference, _ = row.cells
+        assert difference.value == pytest.approx(hardened.value - base.value)
+
+
+def test_p_is_that_of_the_last_step_where_the_worst_is_another(make_folder):
+    folder = make_folder(models=(("m", 1.35e8),), attacks=("lora",))
+    path = folder / "results/metrics/results_differences.csv"
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        row["p_holm"] = "0.04" if row["step"] == "64" else ""
+    with path.open("w", newline="") as handle:
+        table = csv.DictWriter(handle, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    assert "; p = 0.040 at step 64 (Holm)" in tables.difference_table(StressView(folder)).rows[0].note
 
 
 def test_the_benign_side_is_of_models_nobody_attacks(view):
