@@ -60,7 +60,8 @@ def curve_area(
 def carry_forward(values: ArrayLike, is_stopped: Sequence[bool] | None = None) -> FloatArray:
     """Fill the steps after a seed's last judged one with that one: a run that was stopped at saturation.
 
-    Without it, the rate of later steps is that of the runs that were not yet saturated.
+    Without it, the rate of later steps is that of the runs that were not yet saturated. What is filled in no
+    model ever gave, and yet it is in the ``n`` of what is reckoned from it.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from demur.report.stress._read import StressView
 from demur.report.stress._scaling import size_words
 
 _FEW_SEEDS, _SMALL = 5, 3e9
-_FEW_PROMPTS, _SHORT, _FEW_CATEGORIES = 300, 100, 10
+_FEW_PROMPTS, _SHORT, _FEW_CATEGORIES, _ROUGH = 300, 100, 10, 6
 _DEFENCE = (
     "A defence that is an add-on to public weights is not tamper-resistant: whoever holds the weights can take it "
     "off, or start from the public base, at no cost. Merging it into the weights changes nothing about that. It "
@@ -109,15 +109,18 @@ def _few_categories(view: StressView) -> list[str]:
     if not found:
         return []
     counted = words.join_words([f"{n} of {kind} prompts" for kind, n in found.items()])
-    rough = (
-        ""
-        if min(found.values()) > 5
-        else (
-            " With fewer than six, an interval over them is rough, and one of C50 cannot be had; Wilson's over "
-            "the prompts alone, which takes them for independent, stands beside."
-        )
+    said = (
+        f"Few categories ({counted}; a prompt without one counts as one): little can be said of prompts of "
+        "another kind."
     )
-    return [f"Few categories ({counted}): little can be said of prompts of another kind.{rough}"]
+    if min(found.values()) < _ROUGH:
+        said += (
+            " With fewer than six, an interval over them is rough; Wilson's over the prompts alone, which takes "
+            "them for independent, stands beside."
+        )
+    if found.get("harmful", _ROUGH) < _ROUGH:
+        said += " C50 then has no interval."
+    return [said]
 
 
 def _curves(view: StressView) -> list[Mapping[str, Any]]:

@@ -78,8 +78,16 @@ def test_few_categories_are_said_once_for_all_curves(told):
     ]
     found = [line for line in told(curves=curves) if "ategories" in line]
     assert len(found) == 1
-    assert found[0].startswith("Few categories (5 of harmful prompts and 2 of safe prompts)")
+    assert found[0].startswith("Few categories (5 of harmful prompts and 2 of safe prompts;")
     assert "With fewer than six" in found[0]
+    assert found[0].endswith("C50 then has no interval.")
+
+
+def test_c50_is_of_harmful_prompts_alone(told):
+    curves = [{"kind": kind, "n_clusters": n, "warnings": []} for kind, n in (("harmful", 6), ("safe", 2))]
+    (found,) = [line for line in told(curves=curves) if "ategories" in line]
+    assert "With fewer than six" in found
+    assert "C50" not in found
 
 
 def test_a_run_that_ended_early_is_named_with_its_attack(told):
