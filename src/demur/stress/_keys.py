@@ -22,7 +22,7 @@ from demur.stress._protocol import Attack
 _ROOT = Path(__file__).parents[1]
 _WORK = (
     *("_tune*.py", "_protocol.py", "_meter.py", "_restore.py", "_answer.py", "_slot.py", "_search.py"),
-    *("_states.py", "_requests.py", "_flops.py", "_coherence.py", "_samples.py"),
+    *("_states.py", "_requests.py", "_flops.py", "_coherence.py", "_samples.py", "_utility.py"),
 )
 
 

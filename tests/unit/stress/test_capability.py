@@ -163,11 +163,14 @@ def test_a_task_of_ones_own_is_the_likelier_answer_of_the_model(make_target, tas
     assert found["value"] == pytest.approx(right / 3)
 
 
-def test_a_limit_counts_documents(target, tasks):
+def test_an_adapter_counts_and_a_limit_is_of_documents(make_target, add_adapter, tasks, same_weights, weights_of):
     pytest.importorskip("lm_eval")
     config = CapabilityConfig(tasks=("colours",), include_path=tasks, limit=2, chat=True)
+    target = add_adapter(make_target())
+    before = weights_of(target.module)
     (found,) = measure_capability(target, config)
     assert found["n"] == 2
+    assert same_weights(target.module, before)
 
 
 def test_an_unknown_task_names_the_nearest(tasks):

@@ -73,3 +73,12 @@ def test_a_target_is_its_weights_template_and_system_message(taught_base, tmp_pa
     assert hash_target(TargetConfig(model=str(taught_base), device="cpu")) == hash_target(
         TargetConfig(model=str(taught_base))
     )
+
+
+def test_all_that_is_kept_with_the_responses_has_a_say_in_their_hash(monkeypatch):
+    from demur.stress import _keys
+
+    seen = []
+    monkeypatch.setattr(_keys, "_hash_sources", lambda paths: seen.extend(one.name for one in paths) or "h")
+    hash_attack.__wrapped__(LoraAttack)
+    assert {"_answer.py", "_coherence.py", "_samples.py", "_utility.py", "_tune.py", "_adapter.py"} <= set(seen)
