@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from demur.errors import ConfigError, TrainingError
 from demur.harden._config import HardenConfig
@@ -33,12 +35,22 @@ def check_engine(environ: Mapping[str, str] | None = None) -> None:
             "FSDP keeps every weight in pieces, and demur harden needs the base whole on each GPU; choose plain "
             "multi-GPU in accelerate config (or torchrun), DeepSpeed's ZeRO-1 or 2, or a smaller model"
         )
-    stage = given.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
-    if given.get("ACCELERATE_USE_DEEPSPEED", "").lower() in _ON and stage == "3":
+    if given.get("ACCELERATE_USE_DEEPSPEED", "").lower() in _ON and _zero_stage(given) == "3":
         raise TrainingError(
             "DeepSpeed's ZeRO-3 keeps every weight in pieces, and demur harden needs the base whole on each GPU; "
             "set zero_stage to 1 or 2 in accelerate config, or choose data parallelism"
         )
+
+
+def _zero_stage(given: Mapping[str, str]) -> str:
+    """As DeepSpeed's own file says, or accelerate's settings."""
+    stage = given.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    try:
+        own = json.loads(Path(given.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")).read_text(encoding="utf-8"))
+        return str(own["zero_optimization"]["stage"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # No file, or one that DeepSpeed itself will speak of.
+        return stage
 
 
 def check_types(config: HardenConfig) -> None:

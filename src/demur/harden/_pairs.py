@@ -112,7 +112,9 @@ class RowTokens:
         """
         encoded = (self.encode(row, is_unasked).ids for row in retain for is_unasked in (False, True))
         self._retained = sorted({_spell(ids) for ids in encoded})
-        self._known.clear()
+        # Rows to retain count as before.
+        kept = {id(row) for row in retain}
+        self._known = {key: row for key, row in self._known.items() if key[1] in kept}
 
     def _shared_opening(self, ids: NDArray[np.int32]) -> int:
         """Tokens at the beginning that are those of a row to retain."""

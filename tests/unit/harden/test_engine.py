@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,17 @@ from demur.harden._engine import check_engine, check_types
 )
 def test_engines_with_weights_in_pieces_are_refused(environ: dict[str, str], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
+        check_engine(environ)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_the_stage_of_deepspeeds_own_file_counts(tmp_path: Path, stage: int) -> None:
+    (tmp_path / "ds.json").write_text(json.dumps({"zero_optimization": {"stage": stage}}), encoding="utf-8")
+    environ = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(tmp_path / "ds.json")}
+    if stage == 2:
+        check_engine(environ)
+        return
+    with pytest.raises(TrainingError, match="ZeRO-3 keeps every weight"):
         check_engine(environ)
 
 

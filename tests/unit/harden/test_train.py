@@ -274,7 +274,8 @@ def test_a_training_in_bf16_begins_with_a_nudge_that_shows(make_config: Make, tm
     """A nudge of the size of this rate would be rounded away, and the cosine would be 1."""
     config = make_config(target={"dtype": "bf16"}, steps=1, evaluate_every=1, learning_rate=1e-7)
     found = harden(config, tmp_path / "run")
-    assert min(found.validations[0].turned.values()) > 1e-6
+    # Rounding alone gives about 2e-6.
+    assert min(found.validations[0].turned.values()) > 2e-5
     assert max(found.validations[0].turned.values()) < 0.05
 
 
