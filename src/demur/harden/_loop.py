@@ -20,7 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from demur.errors import TrainingError
 from demur.harden._schedule import schedule_losses
 from demur.harden._validate import Validation, is_enough
-from demur.training import load_weights, prepare_folder, save_weights
+from demur.training import GiveBackHeap, load_weights, prepare_folder, save_weights
 
 if TYPE_CHECKING:
     from demur.harden._config import HardenConfig
@@ -125,6 +125,7 @@ def run_loop(
     checkpoint = _find_checkpoint(folder, arguments, plan)
     trainer = BreakerTrainer(module, data, collator, arguments, plan)
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(GiveBackHeap())
     if checkpoint is None or not trainer.finish(checkpoint):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state

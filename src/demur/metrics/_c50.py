@@ -109,7 +109,7 @@ def c50(
     whole = counted.counts.sum(axis=(0, 2))[None]
     fit = _fit(data, whole)
     is_single = levels.n_seeds == 1 and levels.n_clusters == levels.n_prompts
-    clusters = levels.count_clusters(breaks.judged.any(axis=0))
+    clusters = levels.count_clusters(breaks.judged)
     ends: _Ends
     if clusters < levels.fewest:
         few = f"no interval: {levels.count_words(clusters)}, fewer than {levels.fewest}"

@@ -194,8 +194,8 @@ def _point(
     cells: FloatArray, value: float, draws: FloatArray, levels: TwoLevels, judge: JudgeCalibration | None
 ) -> Estimate:
     """One rate: ``cells`` is ``(seeds, prompts)`` of its step."""
-    judged = (~np.isnan(cells)).any(axis=0)
-    n, prompts, clusters = int((~np.isnan(cells)).sum()), int(judged.sum()), levels.count_clusters(judged)
+    judged = ~np.isnan(cells)
+    n, prompts, clusters = int(judged.sum()), int(judged.any(axis=0).sum()), levels.count_clusters(judged)
     if not n:
         return Estimate(None, None, None, 0, _NOTHING)
     if judge is not None and judge.fault:
@@ -203,8 +203,8 @@ def _point(
     beside = _beside(value, (prompts, clusters), levels, judge) if len(draws) else None
     if value in (0.0, 1.0) and len(draws):
         found, name = _over(value, clusters, judge, levels.settings.level)
-        reason = found.reason or f"{name} interval over {levels.count_words(clusters)}{beside or ''}"
-        return Estimate(found.value, found.low, found.high, n, reason)
+        words = found.reason or f"{name} interval over {levels.count_words(clusters)}{beside or ''}"
+        return Estimate(found.value, found.low, found.high, n, words)
     if judge is not None:
         value = rogan_gladen(value, judge.sensitivity, judge.specificity)
         draws = np.clip(_correct(draws, judge, levels.settings.seed, is_difference=False), 0, 1)
@@ -239,7 +239,8 @@ def _difference(
     levels: TwoLevels,
     judge: JudgeCalibration | None,
 ) -> PairedDifference:
-    n, clusters = int((~np.isnan(cells)).sum()), levels.count_clusters((~np.isnan(cells)).any(axis=0))
+    judged = ~np.isnan(cells)
+    n, clusters = int(judged.sum()), levels.count_clusters(judged)
     if not n:
         return PairedDifference(None, None, Estimate(None, None, None, 0, _NOTHING), None)
     if judge is not None and judge.fault:

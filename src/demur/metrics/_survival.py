@@ -80,7 +80,7 @@ def survival(
     # Share surviving each budget: all mass whose interval ends later, (m, t).
     later = (lasts[:, None] > budgets[None, :]).astype(np.float64)
     drawn = levels.draw(lambda s, c: turnbull(counted.weigh(s, c), holds) @ later, 4 * len(lasts))
-    clusters = levels.count_clusters(breaks.judged.any(axis=0))
+    clusters = levels.count_clusters(breaks.judged)
     draws = np.clip(drawn.draws, 0, 1)
     values = np.clip(drawn.values, 0, 1)
     points = tuple(

@@ -79,8 +79,8 @@ class TwoLevels:
         return math.ceil(1 - math.log2(1 - self.settings.level))
 
     def count_clusters(self, judged: BoolArray) -> int:
-        """Clusters with a prompt that counts, ``(p,)``."""
-        return len(np.unique(self.clusters[judged]))
+        """Clusters with a prompt that some seed has a figure for, ``(seeds, p)``."""
+        return len(np.unique(self.clusters[np.any(judged, axis=0)]))
 
     def count_words(self, n: int) -> str:
         """So many clusters in words."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demur.engine import give_back_heap
 from demur.errors import TrainingError
 from demur.llm import Conversation, Target, full_memory_as_error
 from demur.paths import hash_value
@@ -101,6 +102,7 @@ class Tuning:
             with full_memory_as_error("fine-tuning", "lower the attack's batch_size or max_tokens"):
                 self.loss = self._train(self._step + 1)
             self._step += 1
+            give_back_heap(self._step)
             self.seconds += time.perf_counter() - begun
             if self._step % self._config.checkpoint_every == 0:
                 self.keep()

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from demur.training._balance import WeightChange as WeightChange
     from demur.training._balance import WeightController as WeightController
     from demur.training._balance import balanced_weights as balanced_weights
+    from demur.training._callbacks import GiveBackHeap as GiveBackHeap
     from demur.training._checkpoint import load_weights as load_weights
     from demur.training._checkpoint import prepare_folder as prepare_folder
     from demur.training._checkpoint import save_weights as save_weights
@@ -56,6 +57,7 @@ __getattr__, __dir__, __all__ = attach(
         "ClassLoss": "_losses",
         "DistillationLoss": "_losses",
         "FocalLoss": "_losses",
+        "GiveBackHeap": "_callbacks",
         "Loss": "_losses",
         "MemoryEstimate": "_memory",
         "ModelShape": "_memory",

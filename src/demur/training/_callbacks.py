@@ -12,6 +12,7 @@ import numpy as np
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from demur.engine import give_back_heap
 from demur.training._balance import WeightController
 from demur.training._checkpoint import is_patience_spent
 from demur.training._losses import ClassLoss
@@ -75,6 +76,14 @@ class ReportProgress(TrainerCallback):  # type: ignore[misc]
         self._report(
             Progress(state.global_step, state.max_steps, float(state.epoch or 0), scores[-1] if scores else None)
         )
+
+
+class GiveBackHeap(TrainerCallback):  # type: ignore[misc]
+    """Hands freed memory back now and then; batches of many lengths leave gigabytes that fit no later one."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """After a step of the optimiser."""
+        give_back_heap(state.global_step)
 
 
 class AdaptWeights(TrainerCallback, ExportableState):  # type: ignore[misc]

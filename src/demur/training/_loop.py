@@ -17,7 +17,7 @@ from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallba
 
 from demur.errors import TrainingError
 from demur.training._balance import WeightController
-from demur.training._callbacks import AdaptWeights, PlanValidations, ReportProgress, StopEarly
+from demur.training._callbacks import AdaptWeights, GiveBackHeap, PlanValidations, ReportProgress, StopEarly
 from demur.training._checkpoint import WEIGHTS_FILE, is_patience_spent, load_weights, prepare_folder, save_weights
 from demur.training._data import EpochSampler, PadCollator, TokenDataset
 from demur.training._losses import Loss, split_heads, start_alpha
@@ -119,7 +119,8 @@ class ExactTrainer(Trainer):  # type: ignore[misc]
     def _make_callbacks(self, validated: bool) -> list[TrainerCallback]:
         config, setup = self._plan.config, self._plan.setup
         found: list[TrainerCallback] = [
-            PlanValidations(config.evals_per_epoch, validated, validated or setup.folder is not None)
+            PlanValidations(config.evals_per_epoch, validated, validated or setup.folder is not None),
+            GiveBackHeap(),
         ]
         if validated:
             found.append(StopEarly(config.patience))

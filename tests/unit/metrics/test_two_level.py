@@ -205,4 +205,4 @@ def test_prompts_without_a_category_are_called_prompts():
 
 def test_clusters_are_counted_where_a_prompt_counts():
     levels = TwoLevels((1, 4), list("aabc"), Bootstrap())
-    assert levels.count_clusters(np.array([True, True, False, True])) == 2
+    assert levels.count_clusters(np.array([[True, True, False, False], [False, False, False, True]])) == 2

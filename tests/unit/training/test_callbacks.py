@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from demur.tasks import JAILBREAK, PROMPT_RISK
-from demur.training import BalanceConfig, Progress, WeightController, WeightedCrossEntropy
-from demur.training._callbacks import AdaptWeights, PlanValidations, ReportProgress, StopEarly
+from demur.training import BalanceConfig, Progress, WeightController, WeightedCrossEntropy, _callbacks
+from demur.training._callbacks import AdaptWeights, GiveBackHeap, PlanValidations, ReportProgress, StopEarly
 
 MISSED = (np.array([0, 0, 1, 1, 2, 2]), np.eye(3)[[0, 0, 1, 1, 0, 0]])
 
@@ -106,3 +106,11 @@ def test_each_head_has_its_own_weights() -> None:
     assert losses["a"].weights.tolist() == pytest.approx([1, 1, 1.1])
     assert losses["b"].weights.tolist() == [1, 1]
     assert set(adapting.trajectory()) == {"a", "b"}
+
+
+def test_memory_is_given_back_by_the_step_of_the_optimiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    monkeypatch.setattr(_callbacks, "give_back_heap", steps.append)
+    for step in (1, 2):
+        GiveBackHeap().on_step_end(None, make_state(global_step=step), None)
+    assert steps == [1, 2]

@@ -147,10 +147,13 @@ def lead(view: StressView) -> str:
     counts = view.about.get("data") or {}
     asked = f", asked {words.count(counts['harmful'])} harmful prompts" if counts.get("harmful") else ""
     return (
-        f"{models}{defended} under {len(attacks)} attack{'' if len(attacks) == 1 else 's'} and "
-        f"{len(view.attacks) - len(attacks)} controls{asked}, with {len(view.seeds)} "
-        f"seed{'' if len(view.seeds) == 1 else 's'}."
+        f"{models}{defended} under {_many(len(attacks), 'attack')} and "
+        f"{_many(len(view.attacks) - len(attacks), 'control')}{asked}, with {_many(len(view.seeds), 'seed')}."
     )
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def threat_model(attacks: Sequence[str], access: dict[str, str]) -> list[tuple[str, str]]:
