@@ -45,8 +45,8 @@ bench: install
 	@for folder in benchmarks/*/; do echo "== $$folder"; $(BIN)/python $$folder/run.py || exit 1; done
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 
 docs: install

@@ -104,6 +104,7 @@ def plan_jobs(config: StressConfig, material: Material) -> list[Job]:
         for model in config.models
         for is_defended in ((False, True) if model.defended else (False,))
         for attack in attacks
+        if is_defended or not (model.defended and attack.on_defences)
         for seed in config.seeds
     ]
     return sorted(jobs, key=lambda job: (list(config.models).index(job.model), not job.is_base))

@@ -117,6 +117,8 @@ class Attack(ABC, Generic[C]):
     access: ClassVar[Access]
     title: ClassVar[str]
     """One sentence for a reader of policy: what the attacker does."""
+    on_defences: ClassVar[bool] = False
+    """Whether it undoes a defence; where the undefended model is stressed beside, it is left alone."""
     config_type: ClassVar[type[Settings]]
     extent: ClassVar[frozenset[str]] = frozenset()
     """Settings that say how far it goes and have no say in what a stage is, such as ``steps``: with others of

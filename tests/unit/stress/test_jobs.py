@@ -56,6 +56,13 @@ def test_bases_come_first_and_every_side_has_every_attack(material):
     assert [job.model.title for job in jobs] == ["a"] * 8 + ["b"] * 4
 
 
+def test_what_undoes_a_defence_leaves_the_undefended_side_alone(material):
+    models = [{"model": "a", "defended": "d"}, {"model": "b"}]
+    jobs = plan_jobs(config({"revert": {}, "attenuate": {}}, models=models), material)
+    found = [(job.model.title, job.is_defended) for job in jobs if job.attack != "direct"]
+    assert found == [("a", True)] * 2 + [("b", False)] * 2
+
+
 def test_a_title_tells_cells_apart(material):
     titles = [job.title for job in plan_jobs(config({"lora": {"rank": [4, 8]}}), material)]
     assert titles[1] == "smollm2 · lora · data compliance · rank 4 · rate 0.0002 · seed 3".replace(

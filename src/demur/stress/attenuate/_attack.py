@@ -24,6 +24,7 @@ class AttenuateAttack(Attack[AttenuateConfig]):
     name = "attenuate"
     access: ClassVar[Access] = "weights"
     title = "The defence is turned down by degrees, which whoever holds the weights can do."
+    on_defences = True
     config_type = AttenuateConfig
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:

@@ -21,6 +21,7 @@ class RevertAttack(Attack[RevertConfig]):
     name = "revert"
     access: ClassVar[Access] = "weights"
     title = "The defence is taken off, which whoever holds the weights can do."
+    on_defences = True
     config_type = RevertConfig
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
