@@ -29,12 +29,27 @@ import errno
 from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 
 class DemurError(Exception):
     """Root of all errors raised by demur; ``exit_code`` is what the command line ends with."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole to another process, whatever the class wants when it is made."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[DemurError], args: tuple[Any, ...], values: dict[str, Any]) -> DemurError:
+    base: Any = kind
+    while base.__module__ != "builtins":  # the one whose memory layout the class has, such as OSError's
+        base = base.__base__
+    error: DemurError = base.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(values)
+    return error
 
 
 class UsageError(DemurError, ValueError):

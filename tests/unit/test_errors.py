@@ -2,6 +2,7 @@
 
 import errno
 import inspect
+import pickle
 import re
 
 import pytest
@@ -156,3 +157,13 @@ def test_an_error_that_has_its_sentence_already_keeps_it():
 
 def test_an_error_of_the_system_without_number_keeps_its_words():
     assert str(translate_os_error(OSError("odd thing"), "writing x")) == "odd thing while writing x"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_error_reaches_another_process_whole(name):
+    kind = CLASSES[name]
+    wanted = {"key": "a.b", "model": "m", "column": "x", "available": ["y"], "message": "what is wrong"}
+    taken = [one for one in inspect.signature(kind.__init__).parameters if one in wanted]
+    error = kind(**{one: wanted[one] for one in taken}) if taken else kind("what is wrong")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from demur.paths import write_json
 from demur.stress._bench import Bench
 from demur.stress._capability import check_capability
 from demur.stress._cell import CellRun
-from demur.stress._config import StressConfig
+from demur.stress._config import EngineConfig, StressConfig
 from demur.stress._data import StressRows, load_stress_rows
 from demur.stress._jobs import UNTOUCHED, Job, plan_jobs
 from demur.stress._keys import cell_keys
@@ -169,10 +170,32 @@ def _run_on_ray(
     """Each cell a task; the run folder must be one that all machines see."""
     if not jobs:
         return
+    with _ray(bench.config.engine) as ray:
+        for job, result in _run_tasks(ray, jobs, places, bench, rows):
+            if progress is not None:
+                progress.cell(job.title)
+                progress.end(job.title, result)
+
+
+@contextmanager
+def _ray(engine: EngineConfig) -> Iterator[Any]:
+    """Ray, begun quietly and ended where it was not running."""
     ray = require("ray", extra="ray")
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        new = {} if engine.address else {"include_dashboard": False}
+        ray.init(address=engine.address, log_to_driver=False, logging_level="ERROR", **new)
+    try:
+        yield ray
+    finally:
+        if is_ours:
+            ray.shutdown()
+
+
+def _run_tasks(
+    ray: Any, jobs: Sequence[Job], places: dict[str, CellPlace], bench: Bench, rows: StressRows
+) -> Iterator[tuple[Job, dict[str, Any]]]:
     engine = bench.config.engine
-    if not ray.is_initialized():
-        ray.init(address=engine.address)
     task = ray.remote(run_cell).options(num_cpus=engine.cpus, num_gpus=engine.gpus)
     running: dict[Any, Job] = {}
 
@@ -190,12 +213,18 @@ def _run_on_ray(
         ready, _ = ray.wait(list(running), num_returns=1)
         for one in ready:
             job = running.pop(one)
-            result = ray.get(one)
-            if progress is not None:
-                progress.cell(job.title)
-                progress.end(job.title, result)
+            yield job, _get(ray, one)
             if line := waiting[places[job_id(job)].keys.work]:
                 start(line.pop(0))
+
+
+def _get(ray: Any, one: Any) -> dict[str, Any]:
+    """A task's result; what it raised of ours is raised as if here."""
+    try:
+        result: dict[str, Any] = ray.get(one)
+    except DemurError as error:  # Ray's own error and the cause's class in one, with a traceback for a message
+        raise getattr(error, "cause", error) from None
+    return result
 
 
 _benches: dict[str, Bench] = {}

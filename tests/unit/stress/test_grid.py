@@ -12,6 +12,7 @@ import pytest
 
 from demur.errors import (
     ConfigError,
+    DemurError,
     EmptyDataError,
     LeakError,
     MissingDependencyError,
@@ -334,7 +335,8 @@ def test_responses_are_kept_as_parquet_and_tables_hold_no_text(finished):
     assert not [path for path in (root / "cells").glob("*") if "Sure." in path.read_text(encoding="utf-8")]
 
 
-def test_ray_that_is_not_installed_is_named_with_its_extra(make_grid, tmp_path):
+def test_ray_that_is_not_installed_is_named_with_its_extra(make_grid, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"demur\[ray\]"):
         run_stress(make_grid(engine={"kind": "ray"}), tmp_path)
 
@@ -348,8 +350,12 @@ class FakeRay:
     def is_initialized(self):
         return False
 
-    def init(self, address):
+    def init(self, address, **quiet):
         assert address is None
+        assert quiet["include_dashboard"] is False
+
+    def shutdown(self):
+        self.is_over = True
 
     def remote(self, function):
         fake = self
@@ -378,7 +384,28 @@ def test_cells_as_tasks_of_ray_give_the_same(make_grid, finished, tmp_path, monk
     monkeypatch.setitem(sys.modules, "ray", fake)
     there = run_stress(make_grid(engine={"kind": "ray"}), tmp_path / "there")
     assert len(fake.ran) == 2
+    assert fake.is_over
     assert rates(cell_of(there)) == rates(cell_of(here))
+
+
+@pytest.mark.slow
+def test_cells_as_tasks_of_a_real_ray_give_the_same(make_grid, finished, tmp_path):
+    ray = pytest.importorskip("ray")
+    here = finished[1]
+    there = run_stress(make_grid(engine={"kind": "ray", "cpus": 1}), tmp_path / "there")
+    assert rates(cell_of(there)) == rates(cell_of(here))
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_what_a_task_of_a_real_ray_raises_is_raised_as_if_here(make_grid, tmp_path):
+    pytest.importorskip("ray")
+    grid = make_grid(engine={"kind": "ray"}, models=[{"model": str(tmp_path / "nowhere")}])
+    with pytest.raises(DemurError) as here:
+        run_stress(grid.model_copy(update={"engine": make_grid().engine}), tmp_path / "here")
+    with pytest.raises(type(here.value)) as there:
+        run_stress(grid, tmp_path / "there")
+    assert str(there.value) == str(here.value)
 
 
 def test_cells_that_share_work_go_one_after_the_other_on_ray(make_grid, tmp_path, monkeypatch):
