@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,15 @@ _KEY = ("encoder", "pooling", "max_tokens", "sentence_tokens", "cache")
 """Settings that vectors depend on."""
 
 
-@lru_cache(maxsize=2)
+_encoders: WeakValueDictionary[tuple[str, int], Encoder] = WeakValueDictionary()
+"""Those of the stores that are kept: an encoder is in memory once, and no longer than a store needs it."""
+
+
 def _load_encoder(name: str, max_tokens: int) -> Encoder:
-    return Encoder(name, max_tokens=max_tokens)
+    found = _encoders.get((name, max_tokens))
+    if found is None:
+        found = _encoders[name, max_tokens] = Encoder(name, max_tokens=max_tokens)
+    return found
 
 
 @lru_cache(maxsize=4)

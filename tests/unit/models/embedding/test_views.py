@@ -103,6 +103,16 @@ def test_stores_that_differ_in_pooling_share_one_encoder(folder):
     assert one.encoder is other.encoder
 
 
+def test_an_encoder_is_shared_whatever_was_loaded_since(folder):
+    def find(pooling, tokens):
+        return find_store(EmbeddingConfig(encoder=folder, max_tokens=tokens, pooling=pooling))
+
+    first = find("mean", 32)
+    for tokens in (24, 25, 26):
+        find("mean", tokens)
+    assert find("max", 32).encoder is first.encoder
+
+
 def test_vectors_on_disk_are_read_by_the_next_run(folder, tmp_path, monkeypatch):
     config = EmbeddingConfig(encoder=folder, max_tokens=32, sentence_tokens=16, cache=str(tmp_path))
     first = EmbeddingStore(config)
