@@ -126,6 +126,8 @@ class _Batch:
         self.cache: Any = None
         base = module.get_base_model() if hasattr(module, "get_base_model") else module
         self.accepted = inspect.signature(base.forward).parameters
+        # transformers 5.24 renamed it.
+        self.cache_name = "cache" if "cache" in self.accepted else "past_key_values"
 
     def step(self) -> torch.Tensor:
         """Logits ``(b, v)`` of the next token."""
@@ -135,9 +137,9 @@ class _Batch:
         if "logits_to_keep" in self.accepted:
             given["logits_to_keep"] = 1
         if self.cache is not None:
-            given["past_key_values"] = self.cache
+            given[self.cache_name] = self.cache
         output = self.module(**given)
-        self.cache = getattr(output, "past_key_values", None)
+        self.cache = getattr(output, self.cache_name, None)
         if self.cache is None:
             raise ConfigError(
                 "this model keeps no key-value cache, without which demur does not generate; take a transformer",
