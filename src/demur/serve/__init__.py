@@ -1,0 +1,1 @@
+"""The guard: classifiers behind an HTTP API."""
