@@ -31,6 +31,32 @@ if TYPE_CHECKING:
     from demur.metrics._distance import RepresentationDistance as RepresentationDistance
     from demur.metrics._distance import cosine_distances as cosine_distances
     from demur.metrics._distance import representation_distance as representation_distance
+    from demur.metrics._drift_binomial import exact_interval as exact_interval
+    from demur.metrics._drift_binomial import exact_lower as exact_lower
+    from demur.metrics._drift_blocks import block_test as block_test
+    from demur.metrics._drift_cbpe import PerformanceEstimate as PerformanceEstimate
+    from demur.metrics._drift_cbpe import estimate_performance as estimate_performance
+    from demur.metrics._drift_many import adjust_fdr as adjust_fdr
+    from demur.metrics._drift_many import combine_simes as combine_simes
+    from demur.metrics._drift_online import AlarmConfig as AlarmConfig
+    from demur.metrics._drift_online import AlarmDecision as AlarmDecision
+    from demur.metrics._drift_online import AlarmState as AlarmState
+    from demur.metrics._drift_online import decide_alarm as decide_alarm
+    from demur.metrics._drift_permute import DriftTest as DriftTest
+    from demur.metrics._drift_permute import Permutations as Permutations
+    from demur.metrics._drift_shares import chi_square_test as chi_square_test
+    from demur.metrics._drift_shares import jensen_shannon_distance as jensen_shannon_distance
+    from demur.metrics._drift_shares import jensen_shannon_test as jensen_shannon_test
+    from demur.metrics._drift_shares import population_stability_index as population_stability_index
+    from demur.metrics._drift_shares import stability_test as stability_test
+    from demur.metrics._drift_units import find_bursts as find_bursts
+    from demur.metrics._drift_units import pick_one_of_each as pick_one_of_each
+    from demur.metrics._drift_values import bin_counts as bin_counts
+    from demur.metrics._drift_values import kolmogorov_smirnov_test as kolmogorov_smirnov_test
+    from demur.metrics._drift_values import stability_of_values as stability_of_values
+    from demur.metrics._drift_vectors import ClassifierTestConfig as ClassifierTestConfig
+    from demur.metrics._drift_vectors import classifier_test as classifier_test
+    from demur.metrics._drift_vectors import mmd_test as mmd_test
     from demur.metrics._evaluate import Comparison as Comparison
     from demur.metrics._evaluate import Estimate as Estimate
     from demur.metrics._evaluate import Evaluation as Evaluation
@@ -68,11 +94,16 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AlarmConfig": "_drift_online",
+        "AlarmDecision": "_drift_online",
+        "AlarmState": "_drift_online",
         "Bootstrap": "_bootstrap",
         "C50": "_c50",
+        "ClassifierTestConfig": "_drift_vectors",
         "Comparison": "_evaluate",
         "DifferenceCurve": "_curves",
         "DistanceSlice": "_distance",
+        "DriftTest": "_drift_permute",
         "Estimate": "_evaluate",
         "Evaluation": "_evaluate",
         "FirstBreaks": "_breaks",
@@ -83,6 +114,8 @@ __getattr__, __dir__, __all__ = attach(
         "OutcomeRates": "_outcomes",
         "PROBABILITY_FLOOR": "_calibration",
         "PairedDifference": "_curves",
+        "PerformanceEstimate": "_drift_cbpe",
+        "Permutations": "_drift_permute",
         "Ranking": "_ranking",
         "RateCurve": "_curves",
         "ReliabilityCurve": "_calibration",
@@ -93,27 +126,44 @@ __getattr__, __dir__, __all__ = attach(
         "ScoreResult": "_security",
         "Scorer": "_scorers",
         "SurvivalCurve": "_survival",
+        "adjust_fdr": "_drift_many",
         "average_precision": "_ranking",
+        "bin_counts": "_drift_values",
+        "block_test": "_drift_blocks",
         "bootstrap": "_bootstrap",
         "brier_score": "_calibration",
         "c50": "_c50",
         "carry_forward": "_area",
+        "chi_square_test": "_drift_shares",
+        "classifier_test": "_drift_vectors",
+        "combine_simes": "_drift_many",
         "compare": "_evaluate",
         "confusion_matrix": "_classification",
         "corrected_rate": "_judge",
         "cosine_distances": "_distance",
         "curve_area": "_area",
+        "decide_alarm": "_drift_online",
+        "estimate_performance": "_drift_cbpe",
         "estimate_ratio": "_ratio",
         "evaluate": "_evaluate",
+        "exact_interval": "_drift_binomial",
+        "exact_lower": "_drift_binomial",
         "expected_calibration_error": "_calibration",
+        "find_bursts": "_drift_units",
         "first_breaks": "_breaks",
+        "jensen_shannon_distance": "_drift_shares",
+        "jensen_shannon_test": "_drift_shares",
+        "kolmogorov_smirnov_test": "_drift_values",
         "log_losses": "_calibration",
         "make_scorer": "_scorers",
         "metric_names": "_measure",
+        "mmd_test": "_drift_vectors",
         "outcome_rates": "_outcomes",
         "outcome_values": "_outcomes",
         "paired_difference": "_curves",
         "percentile_interval": "_bootstrap",
+        "pick_one_of_each": "_drift_units",
+        "population_stability_index": "_drift_shares",
         "recall_at_fpr": "_ranking",
         "reliability_curve": "_calibration",
         "representation_distance": "_distance",
@@ -124,6 +174,8 @@ __getattr__, __dir__, __all__ = attach(
         "scorers": "_scorers",
         "security_score": "_security",
         "security_scores": "_security",
+        "stability_of_values": "_drift_values",
+        "stability_test": "_drift_shares",
         "survival": "_survival",
         "two_level_bootstrap": "_curves",
         "wilson_interval": "_bootstrap",
