@@ -25,7 +25,9 @@ class Settings(BaseModel):
 
 S = TypeVar("S", bound=Settings)
 _BOOL_TAG = "tag:yaml.org,2002:bool"
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(?!secret:)([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
+"""``${secret:NAME}`` stays as it is: the configuration holds the reference, never the secret."""
+_URL_PASSWORD = re.compile(r"(?<=://)\S+(?=@)")
 
 
 def expand_variables(value: Any, environment: Mapping[str, str]) -> Any:
@@ -197,7 +199,8 @@ def _describe_fault(model: type[Settings], fault: Any) -> str:
     said = f"key '{path}': {message[:1].lower()}{message[1:]}" if path else message
     if fault["type"] == "value_error":
         return said
-    return f"{said.replace('tuple', 'list')}, got {str(fault['input'])[:80]!r}"
+    given = _URL_PASSWORD.sub("***", str(fault["input"]))[:80]
+    return f"{said.replace('tuple', 'list')}, got {given!r}"
 
 
 def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

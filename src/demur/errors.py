@@ -5,7 +5,9 @@
     DemurError
     ├── UsageError (ValueError)             the caller's input is off; exit code 2
     │   ├── ConfigError                     a configuration key or value
-    │   │   └── MissingModelError           weights that are not here and cannot be fetched now; exit code 3
+    │   │   ├── MissingModelError           weights that are not here and cannot be fetched now; exit code 3
+    │   │   └── SecretError                 a secret that is nowhere, or not as the reference says; exit code 3
+    │   │       └── SecretUnavailableError  a source of secrets that does not answer
     │   ├── TaskError                       a task that is not defined, or defined badly
     │   ├── RegistryError (LookupError)     a plug-in name nobody registered
     │   └── DataError                       the data given
@@ -84,6 +86,16 @@ class TaskError(UsageError):
 
 
 class RegistryError(UsageError, LookupError):
+class SecretError(ConfigError):
+    """A secret that the configuration names is nowhere, or lacks the key asked for; never holds a value."""
+
+    exit_code = 3
+
+
+class SecretUnavailableError(SecretError):
+    """A source of secrets does not answer or refuses; the same call may work later."""
+
+
     """No plug-in of that name is registered."""
 
 

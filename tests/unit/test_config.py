@@ -116,6 +116,11 @@ def test_a_long_value_is_cut():
     assert len(str(fault({"seed": "x" * 5000}))) < 300
 
 
+def test_the_credentials_of_a_url_are_not_repeated():
+    message = str(fault({"inner": "postgresql://demur:p@ss/word@host/demur"}))
+    assert message.endswith("got 'postgresql://***@host/demur'")
+
+
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(ValidationError, match="frozen"):
         Outer().seed = 4
@@ -168,6 +173,12 @@ def test_yaml_and_json_files_give_the_mapping_that_was_written(tmp_path_factory,
     (folder / "a.yaml").write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     assert read_mapping(folder / "a.json") == values
     assert read_mapping(folder / "a.yaml") == values
+
+
+def test_a_reference_to_a_secret_is_left_as_it_stands():
+    value = {"url": "postgresql://${USER}:${secret:prod/db#password}@db", "own": "${secret}"}
+    filled = {"url": "postgresql://me:${secret:prod/db#password}@db", "own": "variable"}
+    assert expand_variables(value, {"USER": "me", "secret": "variable"}) == filled
 
 
 def test_a_file_may_use_variables(tmp_path, monkeypatch):
