@@ -34,13 +34,14 @@ def risk_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ready_folder(tmp_path_factory):
-    """A saved ``tfidf_logreg`` of the task refusal with operating points ``fpr_10`` and ``fpr_20``, and abstention."""
+    """A saved ``tfidf_logreg`` of the task refusal with the points ``fpr_10`` and ``fpr_20``, and abstention."""
+    from tests.conftest import make_rows
+
     from demur.config import parse_settings
     from demur.data import Records
     from demur.metrics import Bootstrap
     from demur.models import ReadyConfig, find_preset, make_ready
     from demur.tasks import REFUSAL
-    from tests.conftest import make_rows
 
     family, settings = find_preset("tfidf_logreg")
     classifier = family(REFUSAL, parse_settings(family.config_type, settings | {"threads": 1}), 0)
@@ -57,14 +58,14 @@ def ready_folder(tmp_path_factory):
 def dual_folder(tmp_path_factory):
     """A saved ``dual`` model of the tasks refusal and jailbreak on a tiny encoder, exported to ONNX."""
     import torch
+    from tests.conftest import make_rows
+    from tests.unit.models.conftest import _make_config, _make_tokenizer
     from transformers import AutoModel
 
     from demur.data import Records
     from demur.models import export_onnx
     from demur.models.dual import DualClassifier, DualConfig
     from demur.tasks import JAILBREAK, REFUSAL
-    from tests.conftest import make_rows
-    from tests.unit.models.conftest import _make_config, _make_tokenizer
 
     checkpoint = tmp_path_factory.mktemp("served") / "bert"
     tokenizer = _make_tokenizer("bert")

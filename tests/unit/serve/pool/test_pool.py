@@ -96,9 +96,13 @@ def test_a_replaced_model_takes_no_new_rows(make_pool, rows):
     old = pool.state.find("refusal", None)
     pool.update(rows[1:])
     until = time.monotonic() + 20
-    with pytest.raises(QueueClosedError, match="replaced"):
+
+    def submit_until_closed():
         while time.monotonic() < until:
             old.submit(Job([Texts("a")], [1], until, lambda job: None))
+
+    with pytest.raises(QueueClosedError, match="replaced"):
+        submit_until_closed()
 
 
 def test_a_champion_that_cannot_be_loaded_leaves_the_one_before_serving(make_pool, rows, monkeypatch):

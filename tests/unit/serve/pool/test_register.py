@@ -43,7 +43,7 @@ def test_a_task_of_its_own_is_before_a_further_task(dual_folder, tmp_path):
 
 
 def test_two_models_of_one_task_are_refused(rules_folder, ready_folder):
-    with pytest.raises(ConfigError, match="two models answer the task 'refusal'.*keep one"):
+    with pytest.raises(ConfigError, match=r"two models answer the task 'refusal'.*keep one"):
         find_models([rules_folder, ready_folder])
 
 
