@@ -9,6 +9,8 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from pg import _cluster, postgres, postgres_server  # noqa: F401
+
 ROOT = Path(__file__).parents[1]
 
 # A busy machine must not fail a test, and a failure must come back.

@@ -10,16 +10,21 @@
     │   │       └── SecretUnavailableError  a source of secrets that does not answer
     │   ├── TaskError                       a task that is not defined, or defined badly
     │   ├── RegistryError (LookupError)     a plug-in name nobody registered
+    │   ├── UnknownRowError (LookupError)   no row of that id is in the store
     │   └── DataError                       the data given
     │       ├── MissingColumnError (KeyError-like)
     │       ├── LabelError                  a label outside the task, or one class only
     │       ├── EmptyDataError              nothing left to work on
+    │       ├── BadRowError                 a row that no store would take
     │       └── UnreadableFileError (OSError)
     ├── LeakError                           train and test share what they must not; exit code 1
     ├── ArtifactError                       a saved model that is incomplete, altered or foreign; exit code 1
     ├── TrainingError                       a model that could not be trained; exit code 1
     ├── RunError                            a run folder that cannot be used; exit code 1
     ├── StorageError (OSError)              the disk is full or not writable; exit code 1
+    │   └── SpoolFullError                  as much waits for the database as was allowed
+    ├── StoreError                          the database of records cannot be used as it is; exit code 1
+    │   └── StoreUnavailableError (ConnectionError)  it does not answer now; it may later
     ├── NoMemoryError                       memory ran out; exit code 1
     └── MissingDependencyError (ImportError)  an extra is not installed; exit code 3
 """
@@ -81,11 +86,6 @@ class MissingModelError(ConfigError):
         self.model = model
 
 
-class TaskError(UsageError):
-    """A task is unknown or its definition contradicts itself."""
-
-
-class RegistryError(UsageError, LookupError):
 class SecretError(ConfigError):
     """A secret that the configuration names is nowhere, or lacks the key asked for; never holds a value."""
 
@@ -96,7 +96,16 @@ class SecretUnavailableError(SecretError):
     """A source of secrets does not answer or refuses; the same call may work later."""
 
 
+class TaskError(UsageError):
+    """A task is unknown or its definition contradicts itself."""
+
+
+class RegistryError(UsageError, LookupError):
     """No plug-in of that name is registered."""
+
+
+class UnknownRowError(UsageError, LookupError):
+    """No row of that id is in the store."""
 
 
 class DataError(UsageError):
@@ -125,6 +134,10 @@ class EmptyDataError(DataError):
     """No usable row is left."""
 
 
+class BadRowError(DataError):
+    """A row that no store would take, however often it is tried; the message holds none of its texts."""
+
+
 class UnreadableFileError(DataError, OSError):
     """A file is absent, truncated, or in another encoding than UTF-8."""
 
@@ -147,6 +160,18 @@ class RunError(DemurError):
 
 class StorageError(DemurError, OSError):
     """The disk is full or not writable."""
+
+
+class SpoolFullError(StorageError):
+    """As much waits on disk for the database as was allowed."""
+
+
+class StoreError(DemurError):
+    """The database of records cannot be used as it is; the message says what to do."""
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """The database does not answer now; the same call may work later."""
 
 
 class NoMemoryError(DemurError):

@@ -26,7 +26,7 @@ CLASSES = {
     for name, found in vars(errors).items()
     if inspect.isclass(found) and issubclass(found, Exception) and found.__module__ == "demur.errors"
 }
-BUILTINS = ("ValueError", "LookupError", "OSError", "ImportError")
+BUILTINS = ("ValueError", "LookupError", "OSError", "ConnectionError", "ImportError")
 
 
 def drawn_tree():

@@ -1,0 +1,101 @@
+"""What is kept and for how long: counts, deletion of a request, deletion by age in small transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import delete, func, or_, select, text, update
+
+from demur.errors import UsageError, near_match
+from demur.store._base import Base
+from demur.store._records import DELETION_LOCK
+from demur.store._rows import utc_now
+from demur.store._tables import DELETIONS, FEEDBACK, PREDICTIONS, TABLES
+
+PURGED = ("predictions", "feedback", "deletions")
+"""What deletion by age takes unless asked otherwise: what came from users."""
+_HAVE_AGE = tuple(name for name, table in TABLES.items() if "at" in table.c and name not in ("models", "keys"))
+
+
+class Retention(Base):
+    """The part of the store that forgets."""
+
+    def counts(self) -> dict[str, int]:
+        """Rows of every table."""
+        with self._read() as connection:
+            return {
+                name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for name, table in TABLES.items()
+            }
+
+    def delete(self, request_id: str) -> int:
+        """Delete all that is stored of a request, and refuse what comes later; the number of rows deleted.
+
+        What waits in a spool is refused when it is drained; :func:`demur.store.delete_request` deletes it there at
+        once.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The database does not answer; nothing was deleted.
+        """
+        with self._write() as connection:
+            if not self.is_sqlite:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({DELETION_LOCK})"))
+            self._insert(connection, DELETIONS, [{"request_id": request_id, "at": utc_now()}])
+            return sum(
+                connection.execute(delete(table).where(table.c.request_id == request_id)).rowcount
+                for table in (PREDICTIONS, FEEDBACK)
+            )
+
+    def purge(
+        self, older_than: datetime, tables: Iterable[str] = PURGED, batch_rows: int = 2000
+    ) -> dict[str, int]:
+        """Delete rows by age, ``batch_rows`` a transaction, so that nobody waits long; the number of each table.
+
+        Raises
+        ------
+        UsageError
+            A table has no age, or there is none of that name.
+        StoreUnavailableError
+            The database does not answer; what was deleted so far stays deleted.
+        """
+        wanted = tuple(tables)
+        for name in wanted:
+            if name not in _HAVE_AGE:
+                near = near_match(name, _HAVE_AGE)
+                raise UsageError(f"'{name}' is no table to purge{near}; there are {', '.join(_HAVE_AGE)}")
+        return {name: self._purge_table(name, older_than, batch_rows) for name in wanted}
+
+    def _purge_table(self, name: str, older_than: datetime, batch_rows: int) -> int:
+        table = TABLES[name]
+        (key,) = table.primary_key.columns
+        some = select(key).where(table.c.at < older_than).order_by(table.c.at).limit(batch_rows)
+        total = 0
+        while True:
+            with self._write() as connection:
+                deleted = connection.execute(delete(table).where(key.in_(some))).rowcount
+            total += deleted
+            if deleted < batch_rows:
+                return total
+
+    def purge_texts(self, older_than: datetime, batch_rows: int = 2000) -> int:
+        """Delete the texts of older rows, and keep what was answered; the number of rows that lost some.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The database does not answer; what was deleted so far stays deleted.
+        """
+        total = 0
+        for table, names in ((PREDICTIONS, ("prompt", "response")), (FEEDBACK, ("note",))):
+            has_text = or_(*(table.c[name].is_not(None) for name in names))
+            some = select(table.c.id).where(table.c.at < older_than, has_text).limit(batch_rows)
+            blank = update(table).where(table.c.id.in_(some)).values(dict.fromkeys(names))
+            changed = batch_rows
+            while changed == batch_rows:
+                with self._write() as connection:
+                    changed = connection.execute(blank).rowcount
+                total += changed
+        return total
