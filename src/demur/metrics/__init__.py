@@ -88,6 +88,13 @@ if TYPE_CHECKING:
     from demur.metrics._security import ScoreResult as ScoreResult
     from demur.metrics._security import security_score as security_score
     from demur.metrics._security import security_scores as security_scores
+    from demur.metrics._sequential import SequentialMean as SequentialMean
+    from demur.metrics._sequential import SequentialResult as SequentialResult
+    from demur.metrics._sequential_capital import capital_bounds as capital_bounds
+    from demur.metrics._sequential_capital import log_capital as log_capital
+    from demur.metrics._sequential_difference import SequentialDifference as SequentialDifference
+    from demur.metrics._sequential_difference import block_sizes as block_sizes
+    from demur.metrics._sequential_quantile import SequentialQuantile as SequentialQuantile
     from demur.metrics._survival import SurvivalCurve as SurvivalCurve
     from demur.metrics._survival import survival as survival
 
@@ -125,14 +132,20 @@ __getattr__, __dir__, __all__ = attach(
         "ScalingPoint": "_scaling",
         "ScoreResult": "_security",
         "Scorer": "_scorers",
+        "SequentialDifference": "_sequential_difference",
+        "SequentialMean": "_sequential",
+        "SequentialQuantile": "_sequential_quantile",
+        "SequentialResult": "_sequential",
         "SurvivalCurve": "_survival",
         "adjust_fdr": "_drift_many",
         "average_precision": "_ranking",
         "bin_counts": "_drift_values",
+        "block_sizes": "_sequential_difference",
         "block_test": "_drift_blocks",
         "bootstrap": "_bootstrap",
         "brier_score": "_calibration",
         "c50": "_c50",
+        "capital_bounds": "_sequential_capital",
         "carry_forward": "_area",
         "chi_square_test": "_drift_shares",
         "classifier_test": "_drift_vectors",
@@ -154,6 +167,7 @@ __getattr__, __dir__, __all__ = attach(
         "jensen_shannon_distance": "_drift_shares",
         "jensen_shannon_test": "_drift_shares",
         "kolmogorov_smirnov_test": "_drift_values",
+        "log_capital": "_sequential_capital",
         "log_losses": "_calibration",
         "make_scorer": "_scorers",
         "metric_names": "_measure",
