@@ -76,22 +76,33 @@ def size_in_bytes(text):
     return int(number) * UNITS[unit]
 
 
-def names_in_query(query):
-    """The names of metrics in a query, by the grammar of PromQL.
+def used_in_query(query):
+    """Each metric of a query with the labels that it is chosen or grouped by, by the grammar of PromQL.
 
     Raises
     ------
     ValueError
         It is no PromQL.
     """
-    promql_parser = pytest.importorskip("promql_parser")
-    found, todo = set(), [promql_parser.parse(query)]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, promql_parser.VectorSelector):
-            found |= {node.name} if node.name else set()
-            continue
-        inner = (getattr(node, name, None) for name in ("expr", "lhs", "rhs", "vector_selector", "param"))
-        todo += [one for one in inner if one is not None and not isinstance(one, str | float | int)]
-        todo += list(getattr(node, "args", []) or [])
+    found = {}
+    _walk_query(pytest.importorskip("promql_parser").parse(query), frozenset(), found)
     return found
+
+
+def _walk_query(node, grouped, found):
+    """Labels of ``by`` and ``on`` hold for everything below them."""
+    kind = type(node).__name__
+    if kind == "VectorSelector":
+        labels = {matcher.name for matcher in node.matchers.matchers}
+        if node.name:
+            found[node.name] = found.get(node.name, set()) | labels | grouped
+        return
+    modifier = getattr(node, "modifier", None)
+    if kind == "AggregateExpr" and modifier is not None and "By" in str(modifier.type):
+        grouped = grouped | set(modifier.labels)
+    if kind == "BinaryExpr" and modifier is not None and str(modifier.matching or "").startswith("on"):
+        grouped = grouped | set(modifier.matching.labels)
+    inner = [getattr(node, name, None) for name in ("expr", "lhs", "rhs", "vector_selector")]
+    for one in [*inner, *(getattr(node, "args", None) or ())]:
+        if one is not None:
+            _walk_query(one, grouped, found)
