@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from demur.store._rows import ExperimentStage as ExperimentStage
     from demur.store._rows import FeedbackRow as FeedbackRow
     from demur.store._rows import FeedbackSource as FeedbackSource
+    from demur.store._rows import InputSampleRow as InputSampleRow
     from demur.store._rows import KeyRow as KeyRow
     from demur.store._rows import LabelledRow as LabelledRow
     from demur.store._rows import Lease as Lease
     from demur.store._rows import ModelRow as ModelRow
     from demur.store._rows import ModelStage as ModelStage
     from demur.store._rows import PredictionRow as PredictionRow
+    from demur.store._rows import ReferenceRow as ReferenceRow
     from demur.store._rows import RetrainRow as RetrainRow
+    from demur.store._rows import TrafficRow as TrafficRow
     from demur.store._rows import new_id as new_id
     from demur.store._rows import utc_now as utc_now
     from demur.store._store import Store as Store
@@ -42,6 +45,7 @@ __getattr__, __dir__, __all__ = attach(
         "ExperimentStage": "_rows",
         "FeedbackRow": "_rows",
         "FeedbackSource": "_rows",
+        "InputSampleRow": "_rows",
         "KeyRow": "_rows",
         "LabelledRow": "_rows",
         "Lease": "_rows",
@@ -49,9 +53,11 @@ __getattr__, __dir__, __all__ = attach(
         "ModelStage": "_rows",
         "PredictionFilter": "_records",
         "PredictionRow": "_rows",
+        "ReferenceRow": "_rows",
         "RetrainRow": "_rows",
         "SCOPES": "_keys",
         "Store": "_store",
+        "TrafficRow": "_rows",
         "hash_key": "_keys",
         "is_key": "_keys",
         "key_id": "_keys",

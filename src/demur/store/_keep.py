@@ -11,11 +11,12 @@ from demur.errors import UsageError, near_match
 from demur.store._base import Base
 from demur.store._records import DELETION_LOCK
 from demur.store._rows import utc_now
-from demur.store._tables import DELETIONS, FEEDBACK, PREDICTIONS, TABLES
+from demur.store._tables import DELETIONS, FEEDBACK, INPUT_SAMPLES, PREDICTIONS, TABLES
 
-PURGED = ("predictions", "feedback", "deletions")
+PURGED = ("predictions", "feedback", "deletions", "input_samples", "traffic")
 """What deletion by age takes unless asked otherwise: what came from users."""
-_HAVE_AGE = tuple(name for name, table in TABLES.items() if "at" in table.c and name not in ("models", "keys"))
+_AGELESS = ("models", "keys", "monitor_states")
+_HAVE_AGE = tuple(name for name, table in TABLES.items() if "at" in table.c and name not in _AGELESS)
 
 
 class Retention(Base):
@@ -46,7 +47,7 @@ class Retention(Base):
             self._insert(connection, DELETIONS, [{"request_id": request_id, "at": utc_now()}])
             return sum(
                 connection.execute(delete(table).where(table.c.request_id == request_id)).rowcount
-                for table in (PREDICTIONS, FEEDBACK)
+                for table in (PREDICTIONS, FEEDBACK, INPUT_SAMPLES)
             )
 
     def purge(

@@ -182,6 +182,56 @@ class KeyRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class InputSampleRow:
+    """Some numbers of the texts of one item, taken of a sample of items to see whether inputs change; no text."""
+
+    request_id: str
+    item: int = 0
+    sketch: str
+    """How the numbers were made; only those of one way can be compared."""
+    prompt: str | None = None
+    """Packed numbers of the prompt, if there was one."""
+    response: str | None = None
+    language: str | None = None
+    at: datetime = field(default_factory=utc_now)
+    """When the item was answered."""
+    id: str = ""
+    """Unique; default ``request/item``."""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", f"{self.request_id}/{self.item}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrafficRow:
+    """How many requests one worker took in a short time up to ``at``, and how many of them it failed."""
+
+    worker: str
+    seconds: float
+    requests: int
+    errors: int
+    at: datetime = field(default_factory=utc_now)
+    id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceRow:
+    """What a task's traffic is compared with, for one version of its model."""
+
+    task: str
+    version: str
+    source: str
+    """``model`` (its validation rows), ``live`` (its first live ones), ``admin`` (chosen by one)."""
+    rows: int
+    payload: str = ""
+    """A Parquet file in base64; empty in lists."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    at: datetime = field(default_factory=utc_now)
+    id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
     """The right to act alone under a name until it expires."""
 

@@ -7,12 +7,13 @@ from demur.store._history import History
 from demur.store._keep import Retention
 from demur.store._keys import Keys
 from demur.store._leases import Leases
+from demur.store._monitor import Monitoring
 from demur.store._records import Records
 from demur.store._registry import ModelRegistry
 from demur.store._tables import METADATA
 
 
-class Store(Records, ModelRegistry, History, Keys, Leases, Retention):
+class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention):
     """All that demur keeps in a database; made by :func:`open_store`, safe to share between threads.
 
     Every method is one short transaction (deletion by age is many), and raises ``StoreUnavailableError`` where the

@@ -176,6 +176,53 @@ DELETIONS = Table(
 )
 """Requests that were deleted: what of them still waits somewhere is not stored any more."""
 
+INPUT_SAMPLES = Table(
+    "demur_input_samples",
+    METADATA,
+    _text("id", key=True),
+    _text("request_id"),
+    Column("item", BigInteger, nullable=False),
+    _text("sketch"),
+    _text("prompt", required=False),
+    _text("response", required=False),
+    _text("language", required=False),
+    _at(),
+    Index("demur_input_samples_request", "request_id"),
+    Index("demur_input_samples_at", "at"),
+)
+TRAFFIC = Table(
+    "demur_traffic",
+    METADATA,
+    _text("id", key=True),
+    _text("worker"),
+    Column("seconds", FiniteFloat(), nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    _at(),
+    Index("demur_traffic_at", "at"),
+)
+REFERENCES = Table(
+    "demur_references",
+    METADATA,
+    _text("id", key=True),
+    _text("task"),
+    _text("version"),
+    _text("source"),
+    Column("rows", BigInteger, nullable=False),
+    _text("payload"),
+    _json("facts"),
+    _at(),
+    Index("demur_references_task_at", "task", "at"),
+)
+MONITOR_STATES = Table(
+    "demur_monitor_states",
+    METADATA,
+    _text("name", key=True),
+    _json("state"),
+    _at(),
+)
+"""What the monitor goes on with after a restart, a JSON value a name."""
+
 TABLES: dict[str, Table] = {
     "predictions": PREDICTIONS,
     "feedback": FEEDBACK,
@@ -188,5 +235,9 @@ TABLES: dict[str, Table] = {
     "keys": KEYS,
     "leases": LEASES,
     "deletions": DELETIONS,
+    "input_samples": INPUT_SAMPLES,
+    "traffic": TRAFFIC,
+    "references": REFERENCES,
+    "monitor_states": MONITOR_STATES,
 }
 """Name in exports and counts to the table."""

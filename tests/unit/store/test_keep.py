@@ -15,7 +15,7 @@ def test_counts_are_of_every_table(store, prediction):
     counts = store.counts()
     assert counts["predictions"] == 2
     assert sum(counts.values()) == 2
-    assert len(counts) == 11
+    assert len(counts) == 15
 
 
 def test_a_deleted_request_is_gone_with_its_feedback_and_others_are_not(store, prediction, feedback):
@@ -62,7 +62,7 @@ def test_rows_are_deleted_by_age_in_batches(store, prediction, feedback, noon):
     store.add_feedback([feedback(number) for number in range(25)])
     store.audit("system", "act", "target")
     done = store.purge(noon + timedelta(minutes=20), batch_rows=7)
-    assert done == {"predictions": 20, "feedback": 20, "deletions": 0}
+    assert done == {"predictions": 20, "feedback": 20, "deletions": 0, "input_samples": 0, "traffic": 0}
     assert [row.request_id for row in store.predictions()] == [f"r{number}" for number in range(20, 25)]
     assert store.counts()["audit"] == 1
     assert store.purge(noon + timedelta(minutes=20))["predictions"] == 0
