@@ -33,12 +33,21 @@ if TYPE_CHECKING:
     from demur.store._rows import new_id as new_id
     from demur.store._rows import utc_now as utc_now
     from demur.store._store import Store as Store
+    from demur.store.spool._config import SpoolConfig as SpoolConfig
+    from demur.store.spool._drain import DrainResult as DrainResult
+    from demur.store.spool._drainer import Drainer as Drainer
+    from demur.store.spool._quarantine import QuarantinedRow as QuarantinedRow
+    from demur.store.spool._spool import Spool as Spool
+    from demur.store.spool._spool import SpoolStats as SpoolStats
+    from demur.store.spool._spool import delete_request as delete_request
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "AuditRow": "_rows",
         "DEFAULT_URL": "_open",
+        "DrainResult": "spool._drain",
+        "Drainer": "spool._drainer",
         "DriftRunRow": "_rows",
         "ExperimentEvent": "_rows",
         "ExperimentRow": "_rows",
@@ -53,11 +62,16 @@ __getattr__, __dir__, __all__ = attach(
         "ModelStage": "_rows",
         "PredictionFilter": "_records",
         "PredictionRow": "_rows",
+        "QuarantinedRow": "spool._quarantine",
         "ReferenceRow": "_rows",
         "RetrainRow": "_rows",
         "SCOPES": "_keys",
+        "Spool": "spool._spool",
+        "SpoolConfig": "spool._config",
+        "SpoolStats": "spool._spool",
         "Store": "_store",
         "TrafficRow": "_rows",
+        "delete_request": "spool._spool",
         "hash_key": "_keys",
         "is_key": "_keys",
         "key_id": "_keys",

@@ -25,8 +25,8 @@ CONNECT_TIMEOUT_S = 5
 _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg"}
 _LATER = ("08", "25006", "28", "3D", "40", "53", "55P03", "57", "58")
 """SQLSTATE classes that may pass: no connection, stand-by, login, deadlock, no resources, lock, shutdown, I/O."""
-_BAD_ROW = ("22", "23")
-"""SQLSTATE classes of a value that does not fit its column, or a broken constraint."""
+_BAD_ROW = ("22", "23", "54")
+"""SQLSTATE classes of a value that does not fit its column, a broken constraint, a key too long for its index."""
 
 
 def parse_url(url: str) -> URL:
