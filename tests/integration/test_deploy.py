@@ -13,7 +13,7 @@ import tomllib
 
 import pytest
 
-from demur.serve import load_serve
+from demur.serve import ServeConfig, load_serve
 from integration.deploy_files import (
     BASE,
     DEPLOY,
@@ -456,7 +456,7 @@ def test_migration_and_guard_are_of_one_image(objects):
     assert re.search(r":\d+\.\d+\.\d+$", images.pop())
 
 
-def test_a_spool_on_a_volume_of_its_own_differs_in_nothing_else():
+def test_the_guard_on_volumes_of_its_own_differs_in_nothing_else():
     base, durable = (json.loads(rendered(folder)) for folder in ("base", "durable-spool"))
     plain = find_object(base, "Deployment")["spec"]["template"]
     stateful = find_object(durable, "StatefulSet")["spec"]
@@ -465,6 +465,7 @@ def test_a_spool_on_a_volume_of_its_own_differs_in_nothing_else():
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert stateful["serviceName"] in {one["metadata"]["name"] for one in durable if one["kind"] == "Service"}
     plain["spec"]["volumes"] = [one for one in plain["spec"]["volumes"] if one["name"] != "spool"]
+    plain["spec"]["containers"][0]["env"] = [{"name": "DEMUR_SPOOL__FSYNC", "value": "always"}]
     assert stateful["template"] == plain
     assert not [one for one in durable if one["kind"] == "Deployment"]
 
@@ -561,6 +562,14 @@ def test_a_pod_that_ends_answers_until_the_cluster_sends_elsewhere(pod_settings,
     guard = next(one for one in pods_of(objects) if one["kind"] != "Job")
     probe = guard["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]
     assert pod_settings.drain_wait_s >= probe["periodSeconds"] * probe["failureThreshold"]
+
+
+def test_variables_of_the_pods_are_settings_of_the_guard(objects, monkeypatch):
+    """A misspelt one would be somebody else's, and left alone."""
+    for one in pods_of(objects):
+        for variable in one["spec"]["template"]["spec"]["containers"][0].get("env", ()):
+            monkeypatch.setenv(variable["name"], variable["value"])
+            assert load_serve() != ServeConfig()
 
 
 # systemd
