@@ -547,15 +547,15 @@ def test_a_full_spool_refuses_before_its_volume_is_full(pod_settings, objects):
 
 
 def test_whoever_stops_the_guard_waits_until_it_has_drained(compose, pod_settings, objects):
-    needed = pod_settings.drain_wait_s + pod_settings.drain_s
+    """The supervisor gives the time twice at worst, to workers and then to the controller; then the spool."""
     guard = next(one for one in pods_of(objects) if one["kind"] != "Job")
-    assert guard["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= needed + 15
+    needed = 2 * (pod_settings.drain_wait_s + pod_settings.drain_s) + 15
+    assert guard["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= needed
     settings = load_serve(DEPLOY / "serve.yaml")
-    needed = settings.drain_wait_s + settings.drain_s
-    assert compose["services"]["api"]["stop_grace_period"] == "1m0s"
-    assert needed + 15 <= 60
+    needed = 2 * (settings.drain_wait_s + settings.drain_s) + 15
+    assert compose["services"]["api"]["stop_grace_period"] == "2m0s"
     stop = re.search(r"^TimeoutStopSec=(\d+)$", (DEPLOY / "systemd" / "demur.service").read_text(), re.MULTILINE)
-    assert int(stop[1]) >= needed + 15
+    assert int(stop[1]) >= needed <= 120
 
 
 def test_a_pod_that_ends_answers_until_the_cluster_sends_elsewhere(pod_settings, objects):
