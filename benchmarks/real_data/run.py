@@ -49,13 +49,24 @@ def _table(task: dict[str, Any]) -> list[str]:
     columns = _columns(models)
     lines = ["| model | " + " | ".join(title for title, _, _ in columns) + " |"]
     lines.append("| --- |" + " --- |" * len(columns))
-    for model in models:
+    for model in (one for one in models if one["status"] == "ok"):
         star = " ★" if model["selected"] else ""
         cells = [_cell(model, protocol, fold) for _, protocol, fold in columns]
         lines.append(f"| {model['model']}{star} | " + " | ".join(cells) + " |")
+    return lines + _absent(models)
+
+
+def _absent(models: list[dict[str, Any]]) -> list[str]:
+    """The models without figures, a line for each status, with the reason of the first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for model in models:
         if model["status"] != "ok":
-            lines[-1] = f"| {model['model']} | {model['status']}: {model['reason']} |" + " |" * (len(columns) - 1)
-    return lines
+            found.setdefault(model["status"], []).append(model)
+    return [
+        line
+        for status, some in found.items()
+        for line in ("", f"Status {status}: {_names([one['model'] for one in some])} ({some[0]['reason']}).")
+    ]
 
 
 def _columns(models: list[dict[str, Any]]) -> list[tuple[str, str, str | None]]:
