@@ -22,19 +22,31 @@ class Base:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer = engine.execution_options(demur_write=True)
+        self._is_checked = False
 
     @property
     def is_sqlite(self) -> bool:
         """Whether the store is a SQLite file."""
         return self._engine.dialect.name == "sqlite"
 
+    def check(self) -> None:
+        """Make sure that the tables are of this version."""
+        raise NotImplementedError
+
+    def _check_once(self) -> None:
+        if not self._is_checked:
+            self.check()
+            self._is_checked = True
+
     @contextmanager
     def _read(self) -> Iterator[Connection]:
+        self._check_once()
         with demur_errors(self._engine), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
+        self._check_once()
         with demur_errors(self._engine), self._writer.begin() as connection:
             yield connection
 

@@ -30,6 +30,7 @@ def open_store(url: str = DEFAULT_URL) -> Store:
         A library of the extra ``serve`` is not installed.
     """
     require("sqlalchemy", extra="serve")
+    require("alembic", extra="serve")
     from demur.store._engine import make_engine
     from demur.store._store import Store
 

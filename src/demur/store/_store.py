@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from demur.store._engine import shown_url
+from demur.store._engine import demur_errors, shown_url
 from demur.store._history import History
 from demur.store._keep import Retention
 from demur.store._keys import Keys
 from demur.store._leases import Leases
+from demur.store._migrate import check, migrate
 from demur.store._monitor import Monitoring
 from demur.store._records import Records
 from demur.store._registry import ModelRegistry
-from demur.store._tables import METADATA
 
 
 class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention):
@@ -25,10 +25,29 @@ class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention
         """The address, without password."""
         return shown_url(self._engine)
 
-    def migrate(self) -> None:
-        """Bring the tables to this version."""
-        with self._write() as connection:
-            METADATA.create_all(connection)
+    def migrate(self) -> list[str]:
+        """Bring the tables to this version; the steps that were taken. Any number of processes may do so at once.
+
+        Raises
+        ------
+        StoreError
+            The store was made by a newer demur.
+        StoreUnavailableError
+            The database does not answer.
+        """
+        return migrate(self._writer)
+
+    def check(self) -> None:
+        """Make sure that the tables are of this version; done by itself before a store is first used.
+
+        Raises
+        ------
+        StoreError
+            They are older, newer or not there; the message says what to do.
+        StoreUnavailableError
+            The database does not answer.
+        """
+        check(self._engine)
 
     def ping(self) -> None:
         """Ask the database for an answer.
@@ -38,7 +57,7 @@ class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention
         StoreUnavailableError
             It gives none.
         """
-        with self._read() as connection:
+        with demur_errors(self._engine), self._engine.begin() as connection:
             connection.exec_driver_sql("SELECT 1")
 
     def close(self) -> None:

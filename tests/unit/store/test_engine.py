@@ -50,8 +50,8 @@ def test_sqlite_writes_ahead_and_overwrites_what_is_deleted(tmp_path):
     assert found == ["wal", 2, 15000, 1]
 
 
-def test_tables_that_are_not_there_are_named_with_the_remedy(url, prediction):
-    with open_store(url) as store, pytest.raises(StoreError, match="run: demur store migrate"):
+def test_tables_that_are_not_there_are_named_with_the_remedy(empty_url, prediction):
+    with open_store(empty_url) as store, pytest.raises(StoreError, match="run: demur store migrate"):
         store.add_predictions([prediction()])
 
 
@@ -114,7 +114,7 @@ def test_a_server_that_was_stopped_is_unavailable_and_is_found_again(postgres, p
 def test_a_server_that_commits_lazily_is_told_to_commit(postgres, postgres_server):
     postgres_server.execute("ALTER ROLE postgres SET synchronous_commit = off")
     try:
-        with open_store(postgres) as store, store._read() as connection:
+        with open_store(postgres) as store, store._engine.connect() as connection:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
     finally:
         postgres_server.execute("ALTER ROLE postgres RESET synchronous_commit")
