@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demur.cli import certify, compare, config, data, harden, models, run, score, stress
+from demur.cli import certify, compare, config, data, harden, models, run, score, store, stress
 from demur.cli._options import fill_folds
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 app.add_typer(stress.app, name="stress")
+app.add_typer(store.app, name="store")
 
 INTERRUPTED = 130
 STOPPED = "stopped; run the same command again and it goes on where it was"

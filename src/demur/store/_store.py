@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from demur.store._engine import demur_errors, shown_url
+from demur.store._export import Export
 from demur.store._history import History
 from demur.store._keep import Retention
 from demur.store._keys import Keys
@@ -13,7 +14,7 @@ from demur.store._records import Records
 from demur.store._registry import ModelRegistry
 
 
-class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention):
+class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention, Export):
     """All that demur keeps in a database; made by :func:`open_store`, safe to share between threads.
 
     Every method is one short transaction (deletion by age is many), and raises ``StoreUnavailableError`` where the
