@@ -24,27 +24,34 @@ Url = Annotated[
         "--url", help="The database (default: DATABASE_URL, else sqlite:///demur.db).", show_default=False
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The server's configuration, which names both.", show_default=False),
+]
 SpoolFolder = Annotated[Path | None, typer.Option("--spool", help="The folder of the spool.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 @app.command("migrate")
-def migrate_store(url: Url = None) -> None:
+def migrate_store(url: Url = None, config: Config = None) -> None:
     """Bring the tables to this version; any number of processes may do so at once."""
-    with _open(url) as store:
+    with _open(url, config) as store:
         steps = store.migrate()
         print(f"{store.url}: {', '.join(steps) if steps else 'up to date'}")
 
 
 @app.command("counts")
-def show_counts(url: Url = None, spool: SpoolFolder = None, as_json: AsJson = False) -> None:
+def show_counts(
+    url: Url = None, config: Config = None, spool: SpoolFolder = None, as_json: AsJson = False
+) -> None:
     """Print the rows of every table, and what waits in the spool."""
     import json
     from dataclasses import asdict
 
-    with _open(url) as store:
+    with _open(url, config) as store:
         counts = store.counts()
-    waiting = {} if spool is None else asdict(_spool(spool).stats())
+    waits = _spool(spool, config)
+    waiting = {} if waits is None else asdict(waits.stats())
     if as_json:
         print(json.dumps({"tables": counts} | ({"spool": waiting} if waiting else {})))
         return
@@ -54,12 +61,18 @@ def show_counts(url: Url = None, spool: SpoolFolder = None, as_json: AsJson = Fa
 
 @app.command("drain")
 def drain_spool(
-    spool: Annotated[Path, typer.Option("--spool", help="The folder of the spool.")],
+    spool: SpoolFolder = None,
     url: Url = None,
+    config: Config = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try the rows in quarantine again.")] = False,
 ) -> None:
     """Move what waits in a spool into the database, also what killed processes left behind."""
-    with _open(url) as store, _spool(spool) as opened:
+    from demur.errors import UsageError
+
+    found = _spool(spool, config)
+    if found is None:
+        raise UsageError("no spool is named; give its folder with --spool, or the server's --config")
+    with _open(url, config) as store, found as opened:
         if retry:
             print(f"{opened.requeue()} rows of the quarantine are tried again")
         done = opened.drain(store)
@@ -76,6 +89,7 @@ def drain_spool(
 def export_store(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder, or a .parquet file for one table.")],
     url: Url = None,
+    config: Config = None,
     table: Annotated[str | None, typer.Option(help="Only this table.", show_default=False)] = None,
     since: Annotated[str | None, typer.Option(help="Only rows from this time on (2031-05-04, UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="Only rows before this time.")] = None,
@@ -86,7 +100,7 @@ def export_store(
 
     if table is None and (since or until or out.suffix == ".parquet"):
         raise UsageError("a file or a span of time is of one table; name it with --table")
-    with _open(url) as store:
+    with _open(url, config) as store:
         if table is None:
             for name, rows in store.export_all(out, texts=not no_texts).items():
                 print(f"{out / f'{name}.parquet'}: {rows} rows")
@@ -100,6 +114,7 @@ def export_store(
 def purge_store(
     older_than: Annotated[str, typer.Option(help="An age (30d, 12h) or a time (2031-05-04, UTC).")],
     url: Url = None,
+    config: Config = None,
     spool: SpoolFolder = None,
     tables: Annotated[str | None, typer.Option(metavar="NAME,NAME,...", help="Other tables than usual.")] = None,
     texts_only: Annotated[
@@ -108,37 +123,39 @@ def purge_store(
 ) -> None:
     """Delete what came from users by age, in small transactions; with --spool, old rows in quarantine too."""
     end = _before(older_than)
-    with _open(url) as store:
+    with _open(url, config) as store:
         if texts_only:
             print(f"{store.purge_texts(end)} rows lost their texts")
         else:
             done = store.purge(end, tables.split(",")) if tables else store.purge(end)
             print("".join(f"{name}: {rows} rows deleted\n" for name, rows in done.items()), end="")
-    if spool is not None:
-        print(f"quarantine: {_spool(spool).purge(end)} rows deleted")
+    waits = _spool(spool, config)
+    if waits is not None:
+        print(f"quarantine: {waits.purge(end)} rows deleted")
 
 
 @app.command("delete")
 def delete_rows(
     request_id: Annotated[str, typer.Argument(help="The id that the answer bore.")],
     url: Url = None,
+    config: Config = None,
     spool: SpoolFolder = None,
 ) -> None:
     """Delete all that is kept of a request; what of it comes later is not stored."""
     from demur.store import delete_request
 
-    with _open(url) as store:
-        rows = delete_request(store, None if spool is None else _spool(spool), request_id)
+    with _open(url, config) as store:
+        rows = delete_request(store, _spool(spool, config), request_id)
         store.audit("system", "delete", request_id, {"rows": rows, "by": "demur store delete"})
     print(f"{rows} rows deleted")
 
 
 @keys.command("list")
-def list_keys(url: Url = None, as_json: AsJson = False) -> None:
+def list_keys(url: Url = None, config: Config = None, as_json: AsJson = False) -> None:
     """Print the keys; what opens is not among it, since only a hash of that is kept."""
     import json
 
-    with _open(url) as store:
+    with _open(url, config) as store:
         rows = store.keys()
     if as_json:
         print(json.dumps([_describe(row) for row in rows]))
@@ -153,15 +170,19 @@ def list_keys(url: Url = None, as_json: AsJson = False) -> None:
 @keys.command("add")
 def add_key(
     name: Annotated[str, typer.Argument(help="Whose key it is.")],
-    scopes: Annotated[str, typer.Option(metavar="SCOPE,...", help="Of classify, feedback, admin.")] = "classify",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="What it opens: classify (default), feedback, admin; several with several options."),
+    ] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Requests a second that it may make.")] = None,
     url: Url = None,
+    config: Config = None,
 ) -> None:
     """Make a key and print it, this once: nobody can print it again."""
     from demur.store import new_key
 
-    text, row = new_key(name, [one.strip() for one in scopes.split(",") if one.strip()], rate)
-    with _open(url) as store:
+    text, row = new_key(name, scope or ["classify"], rate)
+    with _open(url, config) as store:
         store.add_key(row)
         store.audit(
             "system", "key.add", row.id, {"name": name, "scopes": row.scopes, "by": "demur store keys add"}
@@ -170,30 +191,45 @@ def add_key(
 
 
 @keys.command("revoke")
-def revoke_key(id: Annotated[str, typer.Argument(help="The id of the key.")], url: Url = None) -> None:
+def revoke_key(
+    id: Annotated[str, typer.Argument(help="The id of the key.")], url: Url = None, config: Config = None
+) -> None:
     """Let a key open nothing any more."""
-    with _open(url) as store:
+    with _open(url, config) as store:
         row = store.revoke_key(id)
         store.audit("system", "key.revoke", row.id, {"name": row.name, "by": "demur store keys revoke"})
     print(f"{row.id}  {row.name}  revoked {_describe(row)['revoked_at']}")
 
 
-def _open(url: str | None) -> Store:
+def _open(url: str | None, config: Path | None) -> Store:
+    """The store that is named by an address, a configuration, or the environment, in this order."""
     from demur.serve.secrets import Secrets, SecretText
     from demur.store import DEFAULT_URL, open_store
 
-    # As the guard reads it: the variable may name a secret, as in postgresql://demur:${secret:PASSWORD}@db/demur.
+    if url is None and config is not None:
+        from demur.serve import load_serve
+
+        settings = load_serve(config)
+        return open_store(Secrets(settings.secrets).reveal(settings.database.url))
+    # The variable may name a secret, as it may for the server: postgresql://demur:${secret:PASSWORD}@db/demur.
     given = SecretText(url or os.environ.get("DATABASE_URL") or DEFAULT_URL)
     return open_store(Secrets().reveal(given))
 
 
-def _spool(folder: Path) -> Spool:
+def _spool(folder: Path | None, config: Path | None) -> Spool | None:
+    """The spool of a folder or of a configuration, if one is named."""
     from demur.errors import UsageError
     from demur.store import Spool
 
-    if not folder.is_dir():
+    if folder is None and config is not None:
+        from demur.serve import load_serve
+
+        folder = load_serve(config).spool.folder
+        if not folder.exists():  # nothing was put yet
+            return None
+    if folder is not None and not folder.is_dir():
         raise UsageError(f"there is no spool folder {folder}; check the path")
-    return Spool(folder)
+    return None if folder is None else Spool(folder)
 
 
 def _describe(row: KeyRow) -> dict[str, object]:

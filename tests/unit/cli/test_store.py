@@ -88,6 +88,28 @@ def test_an_empty_spool_has_no_age(demur, url, tmp_path):
     assert "spool oldest_age_s   -\n" in demur("store", "counts", "--spool", tmp_path / "spool").out
 
 
+def test_the_servers_configuration_names_database_and_spool(demur, store, url, tmp_path, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL")
+    (tmp_path / "serve.yaml").write_text(
+        f"database: {{url: '{url}'}}\nspool: {{folder: '{tmp_path / 'waiting'}'}}\n"
+    )
+    config = ["--config", tmp_path / "serve.yaml"]
+    assert "spool" not in demur("store", "counts", *config).out
+    with Spool(tmp_path / "waiting") as spool:
+        spool.put("predictions", [prediction(1), prediction(2)])
+        assert demur("store", "delete", "r1", *config).out == "1 rows deleted\n"
+        assert demur("store", "drain", *config).out == "1 rows moved, 1 of them new\n"
+    assert [row.request_id for row in store.predictions()] == ["r2"]
+    assert demur("store", "keys", "add", "app", *config).code == 0
+    assert len(store.keys()) == 1
+
+
+def test_draining_wants_a_spool(demur, url):
+    done = demur("store", "drain")
+    assert done.code == 2
+    assert "no spool is named" in done.err
+
+
 def test_a_spool_that_is_not_there_is_wrong_usage(demur, url, tmp_path):
     done = demur("store", "counts", "--spool", tmp_path / "none")
     assert done.code == 2
@@ -188,7 +210,7 @@ def test_a_request_is_deleted_from_store_and_spool_and_that_is_written_down(demu
 
 
 def test_a_key_is_printed_once_and_listed_without_it(demur, store):
-    made = demur("store", "keys", "add", "an app", "--scopes", "classify,feedback", "--rate", "5")
+    made = demur("store", "keys", "add", "an app", "--scope", "classify", "--scope", "feedback", "--rate", "5")
     text = made.out.strip()
     row = store.verify_key(text)
     assert (row.name, row.scopes, row.rate_per_s) == ("an app", ["classify", "feedback"], 5.0)
@@ -215,8 +237,7 @@ def test_a_revoked_key_opens_nothing(demur, store):
     ("arguments", "said"),
     [
         (["revoke", "nothing"], "no key 'nothing'"),
-        (["add", "app", "--scopes", "clasify"], "did you mean 'classify'"),
-        (["add", "app", "--scopes", ","], "needs a scope"),
+        (["add", "app", "--scope", "clasify"], "did you mean 'classify'"),
     ],
 )
 def test_a_key_that_makes_no_sense_is_wrong_usage(demur, url, arguments, said):
