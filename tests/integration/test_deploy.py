@@ -14,6 +14,7 @@ import tomllib
 import pytest
 
 from demur.serve import ServeConfig, load_serve
+from demur.store._engine import parse_url
 from integration.deploy_files import (
     BASE,
     DEPLOY,
@@ -63,9 +64,9 @@ def plain_objects():
     return [(path, one) for path in sorted(BASE.glob("*.yaml")) for one in read_yaml(path)]
 
 
-def secrets_of(path):
-    """The names of the secrets that a file refers to."""
-    return set(REFERENCE.findall(path.read_text(encoding="utf-8")))
+def secrets_of(*texts):
+    """The names of the secrets that files, or texts, refer to."""
+    return {name for one in texts for name in REFERENCE.findall(one if isinstance(one, str) else one.read_text())}
 
 
 # Dockerfile
@@ -268,7 +269,8 @@ def test_no_secret_stands_in_the_environment_of_a_container(compose):
 
 def test_the_guard_is_handed_every_secret_that_its_configuration_names(compose):
     handed = {one["source"] for one in compose["services"]["api"]["secrets"]}
-    assert secrets_of(DEPLOY / "serve.yaml") <= handed
+    url = compose["services"]["api"]["environment"]["DATABASE_URL"].replace("$$", "$")
+    assert secrets_of(DEPLOY / "serve.yaml", url) <= handed
     files = {os.path.basename(one["file"]) for one in compose["secrets"].values()}
     made = re.search(r"for name in ([\w ]+);", (DEPLOY / "make-secrets.sh").read_text())[1].split()
     assert files == set(made) == set(compose["secrets"])
@@ -465,7 +467,9 @@ def test_the_guard_on_volumes_of_its_own_differs_in_nothing_else():
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert stateful["serviceName"] in {one["metadata"]["name"] for one in durable if one["kind"] == "Service"}
     plain["spec"]["volumes"] = [one for one in plain["spec"]["volumes"] if one["name"] != "spool"]
-    plain["spec"]["containers"][0]["env"] = [{"name": "DEMUR_SPOOL__FSYNC", "value": "always"}]
+    plain["spec"]["containers"][0]["env"] += [{"name": "DEMUR_SPOOL__FSYNC", "value": "always"}]
+    for template in (plain, stateful["template"]):
+        template["spec"]["containers"][0]["env"].sort(key=lambda variable: variable["name"])
     assert stateful["template"] == plain
     assert not [one for one in durable if one["kind"] == "Deployment"]
 
@@ -502,15 +506,27 @@ def test_the_guard_takes_both_configurations(pod_settings):
     assert pod_settings.database.migrate is False
 
 
-def test_neither_configuration_holds_a_secret(pod_settings):
-    for settings in (load_serve(DEPLOY / "serve.yaml"), pod_settings):
+def test_the_database_is_postgresql_and_its_password_a_reference(compose, objects, monkeypatch):
+    given = [compose["services"]["api"]["environment"]["DATABASE_URL"].replace("$$", "$")]
+    unit = (DEPLOY / "systemd" / "demur.service").read_text()
+    given += re.findall(r"^Environment=DATABASE_URL=(.*)$", unit, re.MULTILINE)
+    for one in pods_of(objects):
+        (container,) = one["spec"]["template"]["spec"]["containers"]
+        given += [variable["value"] for variable in container["env"] if variable["name"] == "DATABASE_URL"]
+    assert len(given) == 4
+    for url in given:
+        monkeypatch.setenv("DATABASE_URL", url)
+        settings = load_serve(DEPLOY / "serve.yaml")
         assert settings.database.url.names
-        assert settings.secret.names
+        found = settings.database.url.fill(lambda name: "postgresql://x@y/z" if name.endswith("url") else "p@ss")
+        assert parse_url(found).get_backend_name() == "postgresql"
 
 
-def test_the_secrets_of_the_pods_are_those_of_the_template():
+def test_the_secrets_of_the_pods_are_those_of_the_template(pod_settings):
     (secret,) = read_yaml(BASE / "secret.example.yaml")
-    assert secrets_of(BASE / "configmap.yaml") == set(secret["stringData"])
+    files = [BASE / name for name in ("configmap.yaml", "deployment.yaml", "migrate.yaml")]
+    assert secrets_of(*files) == set(secret["stringData"])
+    assert pod_settings.secret.names == load_serve(DEPLOY / "serve.yaml").secret.names == ("demur_secret",)
 
 
 def test_the_port_is_the_same_everywhere(compose, stages):
@@ -597,5 +613,7 @@ def test_the_unit_is_exposed_as_little_as_systemd_can_see(unit):
 
 def test_the_unit_hands_over_every_secret_of_the_configuration():
     text = (DEPLOY / "systemd" / "demur.service").read_text()
-    assert set(re.findall(r"^LoadCredential=(\w+):", text, re.MULTILINE)) >= secrets_of(DEPLOY / "serve.yaml")
+    assert set(re.findall(r"^LoadCredential=(\w+):", text, re.MULTILINE)) == secrets_of(
+        DEPLOY / "serve.yaml", text
+    )
     assert "PASSWORD" not in text.upper().replace("POSTGRES_PASSWORD", "")

@@ -14,12 +14,12 @@ import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from integration.deploy_files import BASE, DEPLOY, ROOT, compose_model, read_yaml
+from integration.deploy_files import BASE, DEPLOY, ROOT, compose_model, find_program, read_yaml
 from integration.dockerfile import Build, list_context, parse_dockerfile, read_ignored
 
 pytestmark = pytest.mark.slow
@@ -184,6 +184,7 @@ def served(api, finished_run, tmp_path):
         "DEMUR_MODELS": json.dumps([str(finished_run)]),
         "DEMUR_DATABASE__URL": f"sqlite:///{tmp_path}/demur.db",
         "DEMUR_SPOOL__FOLDER": str(tmp_path / "spool"),
+        "DEMUR_KEYS__REQUIRED": "false",
         "demur_secret": "a-secret-of-this-test-alone",
         "OMP_NUM_THREADS": "1",
     }
@@ -211,9 +212,14 @@ def is_healthy(api, port):
     return subprocess.run(command, env=api.variables(), capture_output=True, check=False).returncode == 0
 
 
-def ask(port, path):
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("GET", path)
+def ask(port, path, body=None):
+    """Status and text of an answer; 0 where nobody answers."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        headers = {"Content-Type": "application/json"}
+        try:
+            connection.request("GET" if body is None else "POST", path, body and json.dumps(body), headers)
+        except ConnectionRefusedError:
+            return 0, ""
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 
@@ -250,14 +256,59 @@ def test_the_guard_starts_is_healthy_and_ends_when_told(api, served):
 def test_the_migration_of_the_job_makes_the_tables(api, tmp_path):
     (job,) = read_yaml(BASE / "migrate.yaml")
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    (config,) = read_yaml(BASE / "configmap.yaml")
-    path = api.place("/etc/demur/serve.yaml")
-    kept = path.read_text()
-    path.write_text(config["data"]["serve.yaml"])
-    try:
-        url = f"sqlite:///{tmp_path}/demur.db"
-        api.run(["demur", *map(api.move, container["args"])], DATABASE_URL=url)
-        api.run(["demur", *map(api.move, container["args"])], DATABASE_URL=url)
-    finally:
-        path.write_text(kept)
-    assert (tmp_path / "demur.db").stat().st_size > 0
+    ((name, reference),) = [(one["name"], one["value"]) for one in container["env"]]
+    variables = {name: reference, "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    (tmp_path / "database_url").write_text(f"sqlite:///{tmp_path}/demur.db\n")
+    for _ in range(2):
+        api.run(["demur", *map(api.move, container["args"])], **variables)
+    assert "predictions" in api.run(["demur", "store", "counts"], **variables)
+
+
+@pytest.fixture
+def prometheus(served, tmp_path):
+    """A real Prometheus that scrapes the guard, with our alerts: its address."""
+    program = find_program("prometheus")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = {"job_name": "demur", "static_configs": [{"targets": [f"127.0.0.1:{served.port}"]}]}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(DEPLOY / "prometheus" / "alerts.yml")],
+        "scrape_configs": [job],
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+    options = [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
+    with (tmp_path / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(
+            [program, *options, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+        )
+    yield port
+    process.kill()
+    process.wait()
+
+
+def query(port, text):
+    """What Prometheus answers to a query: its series, each with labels and value."""
+    status, body = ask(port, f"/api/v1/query?{urlencode({'query': text})}")
+    assert status == 200, f"{text}\n{body}"
+    return json.loads(body)["data"]["result"]
+
+
+def test_a_real_prometheus_reads_the_guard_and_answers_the_dashboard(api, served, prometheus):
+    wait_until(lambda: is_healthy(api, served.port) and ask(served.port, "/readyz")[0] == 200, served)
+    body = {"input": [{"prompt": "how is bread made", "response": "I cannot help with that."}]}
+    for _ in range(20):
+        assert ask(served.port, "/v1/classify", body)[0] == 200
+    wait_until(lambda: len(query(prometheus, 'up{job="demur"} == 1')) == 1, served)
+    wait_until(lambda: query(prometheus, 'sum(demur_requests_total{route="/v1/classify"}) >= 20'), served)
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "demur.json").read_text())
+    texts = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    for text in texts:
+        for name, value in {"$__rate_interval": "5m", "$__range": "5m", "$instance": ".*", "$task": ".*"}.items():
+            text = text.replace(name, value)
+        query(prometheus, text)
+    names = {one["metric"]["__name__"] for one in query(prometheus, '{__name__=~"demur_.*"}')}
+    assert {"demur_verdicts_total", "demur_model", "demur_ready_workers", "demur_records_total"} <= names
+    rules = json.loads(ask(prometheus, "/api/v1/rules")[1])["data"]["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} == {"ok"}

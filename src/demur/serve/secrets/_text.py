@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from demur.errors import UsageError
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
@@ -36,7 +38,7 @@ class SecretText:
 
     Raises
     ------
-    ValueError
+    UsageError
         It is empty, a mask, or opens a reference that is none; write it as ``${secret:NAME}``.
     """
 
@@ -44,12 +46,12 @@ class SecretText:
 
     def __init__(self, template: str) -> None:
         if not template.strip():
-            raise ValueError("the secret is empty; give it, or name it as ${secret:NAME}")
+            raise UsageError("the secret is empty; give it, or name it as ${secret:NAME}")
         if not template.strip("*"):
-            raise ValueError("this is the mask of a secret, not the secret; give it, or name it as ${secret:NAME}")
+            raise UsageError("this is the mask of a secret, not the secret; give it, or name it as ${secret:NAME}")
         for opened in _OPENED.finditer(template):
             if not _REFERENCE.fullmatch(opened[0]):
-                raise ValueError("a reference to a secret is not complete; write it as ${secret:NAME}")
+                raise UsageError("a reference to a secret is not complete; write it as ${secret:NAME}")
         self._template = template
 
     @property
@@ -107,7 +109,7 @@ def _check(value: Any) -> SecretText:
     if isinstance(value, SecretText):
         return value
     if not isinstance(value, str):
-        raise ValueError(
+        raise UsageError(
             f"a secret must be a text, not a {type(value).__name__}; quote it, or use ${{secret:NAME}}"
         )
     return SecretText(value)
