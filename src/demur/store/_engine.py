@@ -141,12 +141,9 @@ def demur_errors(engine: Engine) -> Iterator[None]:
     except DemurError:
         raise
     except StatementError as error:
-        if isinstance(error.orig, DemurError):
-            raise error.orig from None
-        if isinstance(error, DBAPIError):
-            # The driver's message may quote the row: it goes no further.
-            raise _translate(error, engine) from None
-        raise BadRowError(f"a row does not fit its table ({_kind(error)}); check its types") from None
+        found = _translate_statement(error, engine)
+        _silence(error)
+        raise found from None
     except PoolTimeoutError:
         raise StoreUnavailableError(
             f"every connection to {shown_url(engine)} stayed in use for {BUSY_TIMEOUT_S} s; try again"
@@ -157,6 +154,13 @@ def demur_errors(engine: Engine) -> Iterator[None]:
         raise StoreError(f"the store at {shown_url(engine)} failed ({type(error).__name__})") from None
 
 
+def _silence(error: StatementError) -> None:
+    """Take the driver's words from errors that stay in the context of ours: they may quote the row."""
+    for one in (error, error.orig):
+        if one is not None and not isinstance(one, DemurError):
+            one.args = (type(one).__name__,)
+
+
 def shown_url(engine: Engine) -> str:
     """The address without password."""
     return engine.url.render_as_string(hide_password=True).replace("+pysqlite", "").replace("+psycopg", "")
@@ -164,6 +168,14 @@ def shown_url(engine: Engine) -> str:
 
 def _kind(error: StatementError) -> str:
     return type(error.orig or error).__name__
+
+
+def _translate_statement(error: StatementError, engine: Engine) -> DemurError:
+    if isinstance(error.orig, DemurError):
+        return error.orig
+    if isinstance(error, DBAPIError):
+        return _translate(error, engine)
+    return BadRowError(f"a row does not fit its table ({_kind(error)}); check its types")
 
 
 def _translate(error: DBAPIError, engine: Engine) -> DemurError:

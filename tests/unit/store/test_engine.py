@@ -60,6 +60,10 @@ def test_a_row_that_fits_no_table_is_told_apart_from_a_database_that_is_down(sto
     with pytest.raises(BadRowError, match="does not fit its table") as caught:
         store.add_predictions([prediction(1), row])
     assert "secret" not in str(caught.value)
+    inner = caught.value.__context__
+    while inner is not None:  # nor may what logs a traceback with everything behind it
+        assert "secret" not in f"{inner} {inner!r}"
+        inner = inner.__context__ or inner.__cause__
     assert store.counts()["predictions"] == 0
 
 

@@ -32,6 +32,7 @@ from demur.store.spool._file import (
 
 _LOG = logging.getLogger("demur.store")
 _GROUP_BYTES = 8 * 2**20
+_PATIENCE, _LONGEST_PATIENCE_S, _SHARE = 0.25, 0.002, 0.75
 _ROW_OVERHEAD = 64
 """Bytes a row takes beside its body."""
 
@@ -66,6 +67,8 @@ class Writer:
         """Held while this process writes to the file: its threads need not wait by SQLite's sleeping."""
         self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._wanted, self._commit_s = 0.0, 0.0
+        """How many may well share the next commit, and how long the last one took."""
         self._unsynced_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="demur-spool", daemon=True)
         self._thread.start()
@@ -108,11 +111,17 @@ class Writer:
         self._sync()
 
     def _gather(self, first: Ticket) -> tuple[bool, list[Ticket]]:
-        """Everything that waits by now."""
+        """Everything that waits by now, or comes within a quarter of a commit where others came together before.
+
+        Callers who were told of a commit at once come back at once. Without this patience the first of them would
+        have a commit alone, and all others wait for two (as PostgreSQL's ``commit_delay``).
+        """
         group, size = [first], first.size
+        until = time.monotonic() + min(_PATIENCE * self._commit_s, _LONGEST_PATIENCE_S)
         while size < _GROUP_BYTES:
+            left = until - time.monotonic() if len(group) < self._wanted else 0.0
             try:
-                ticket = self._queue.get_nowait()
+                ticket = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
             except queue.Empty:
                 break
             if ticket is None:
@@ -122,6 +131,7 @@ class Writer:
         return True, group
 
     def _commit(self, group: list[Ticket]) -> None:
+        start = time.monotonic()
         try:
             with self.guard:
                 if not self.path.exists():  # somebody cleared the folder: what is put into a nameless file is lost
@@ -133,6 +143,9 @@ class Writer:
         except Exception as error:
             tell(group, spool_error(error, self._folder))
             return
+        self._commit_s = time.monotonic() - start
+        # Whoever is told now and whoever waits already; not all, so as not to wait for the slowest.
+        self._wanted = _SHARE * (len(group) + self._queue.qsize())
         if kept and self._unsynced_since is None and self._fsync == "interval":
             self._unsynced_since = time.monotonic()
         tell(kept, None)

@@ -228,3 +228,36 @@ def test_a_folder_that_was_cleared_away_is_made_again(make, caplog):
     assert writer.path != before
     assert rows_in(writer) == 1
     assert "another is begun" in caplog.text
+
+
+@pytest.mark.parametrize(("wanted", "size"), [(3.0, 3), (0.0, 1)])
+def test_a_commit_waits_a_little_for_those_who_came_together_before(make, monkeypatch, wanted, size):
+    writer = make()
+    writer.put(None)
+    writer._thread.join()
+    monkeypatch.setattr("demur.store.spool._writer._LONGEST_PATIENCE_S", 60.0)
+    writer._wanted, writer._commit_s = wanted, 1000.0
+    coming = threading.Timer(0.05, lambda: [writer.put(ticket()) for _ in range(2)])
+    coming.start()
+    is_open, group = writer._gather(ticket())
+    coming.join()
+    assert is_open
+    assert len(group) == size
+
+
+def test_a_commit_does_not_wait_for_those_who_never_come(make):
+    writer = make()
+    writer._wanted, writer._commit_s = 1000.0, 1000.0
+    one = ticket()
+    writer.put(one)
+    assert one.done.result(20) is None
+
+
+def test_closing_is_heard_while_a_commit_waits_for_others(make):
+    writer = make()
+    writer.put(None)
+    writer._thread.join()
+    writer._wanted, writer._commit_s = 1000.0, 1000.0
+    writer.put(None)
+    is_open, group = writer._gather(ticket())
+    assert (is_open, len(group)) == (False, 1)
