@@ -145,10 +145,22 @@ class SequentialDifference:
         DataError
             One is outside the span; clip it.
         """
-        ids = self._id(first), self._id(second)
-        for arm, one in enumerate(ids):
-            self._tally(arm, one)
-        self._mean.add((ids[1] - ids[0]) / self.steps * (self.span[1] - self.span[0]))
+        self.add_pairs(((first, second),))
+
+    def add_pairs(self, pairs: Iterable[tuple[float, float]]) -> None:
+        """Take pairs in this order; the same as adding them one by one.
+
+        Raises
+        ------
+        DataError
+            A value is outside the span; clip it. None is taken then.
+        """
+        ids = [(self._id(first), self._id(second)) for first, second in pairs]
+        for pair in ids:
+            for arm, one in enumerate(pair):
+                self._tally(arm, one)
+        width = self.span[1] - self.span[0]
+        self._mean.add_many([(second - first) / self.steps * width for first, second in ids])
 
     def _arm(self, arm: int) -> int:
         if arm not in (0, 1):

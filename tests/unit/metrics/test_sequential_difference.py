@@ -112,6 +112,15 @@ def test_concordant_pairs_move_nothing_against_no_difference(pairs):
     assert every.result().n == len(pairs)
 
 
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), max_size=60))
+def test_pairs_at_once_are_the_same_as_one_by_one(pairs):
+    once, single = SequentialDifference(), SequentialDifference()
+    once.add_pairs(pairs)
+    for pair in pairs:
+        single.add_pair(*pair)
+    assert once.to_json() == single.to_json()
+
+
 def test_pairs_find_what_independent_arms_cannot_see_yet():
     """Two models that err on the same hard requests: their agreement is what pairing takes out."""
     generator = np.random.default_rng(3)
