@@ -25,6 +25,7 @@
     │   └── SpoolFullError                  as much waits for the database as was allowed
     ├── StoreError                          the database of records cannot be used as it is; exit code 1
     │   └── StoreUnavailableError (ConnectionError)  it does not answer now; it may later
+    ├── ServeError                          the guard could not begin; exit code 1
     ├── NoMemoryError                       memory ran out; exit code 1
     └── MissingDependencyError (ImportError)  an extra is not installed; exit code 3
 """
@@ -172,6 +173,10 @@ class StoreError(DemurError):
 
 class StoreUnavailableError(StoreError, ConnectionError):
     """The database does not answer now; the same call may work later."""
+
+
+class ServeError(DemurError):
+    """The guard could not begin, or none of its workers could; the message says why."""
 
 
 class NoMemoryError(DemurError):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from demur.cli import certify, compare, config, data, harden, models, run, score, store, stress
+from demur.cli import certify, compare, config, data, harden, models, run, score, serve, store, stress
 from demur.cli._options import fill_folds
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("harden")(harden.harden)
 app.command("certify")(certify.certify)
+app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")

@@ -37,6 +37,8 @@ class LoadOptions:
     runtime: Runtime = "auto"
     threads: int = 1
     batching: BatchingConfig = field(default_factory=BatchingConfig)
+    languages: bool = False
+    """Whether each row's language is told, so that its record can have it."""
     observe: Callable[[str, BatchStats], None] | None = None
     """Called with the version after every batch, in the thread that judged it."""
 
@@ -59,10 +61,10 @@ class ServedModel:
         self.name, self.version = name, classifier.fingerprint
         self.tasks: tuple[Task, ...] = tuple(getattr(classifier, "tasks", ())) or (classifier.task,)
         self.runtime = str(getattr(classifier, "precision", "native"))
-        self._classifier = classifier
+        self._classifier, self._languages = classifier, options.languages
         observe = options.observe
         self._batcher = Batcher(
-            self.judge,
+            self._judge_batch,
             options.batching,
             options.threads if is_reentrant(classifier) else 1,
             name=f"judge-{self.version[:8]}",
@@ -106,6 +108,12 @@ class ServedModel:
     def close(self, timeout_s: float | None = None) -> bool:
         """Finish what waits and end the threads; whether they ended within the time."""
         return self._batcher.close(timeout_s)
+
+    def _judge_batch(self, rows: Sequence[Texts]) -> list[Answer]:
+        if self._languages:
+            for row in rows:
+                _ = row.language  # remembered with the row; told here, off the event loop
+        return self.judge(rows)
 
     def _predict(self, rows: Sequence[Texts]) -> dict[str, Predictions]:
         import polars as pl
@@ -172,5 +180,7 @@ def load_model(folder: Path, name: str, options: LoadOptions | None = None) -> S
     for warning in caught:
         _LOG.warning("model %s: %s", name, warning.message)
     model = ServedModel(name, classifier, options)
+    if options.languages:
+        _ = Texts(_WARM[-1]).language
     model.warm_up(options.batching.max_rows)
     return model

@@ -101,6 +101,17 @@ class Pool:
                 self._retire(before.models[version])
             return True
 
+    def check(self, row: ModelRow) -> None:
+        """Load a model as a trial, unless it is here.
+
+        Raises
+        ------
+        ArtifactError
+            It cannot be loaded; or another error of demur, as loading says.
+        """
+        if row.version not in self.state.models:
+            self._load(row).close()
+
     def close(self) -> bool:
         """Finish what waits in every model; whether all ended in time."""
         with self._lock:

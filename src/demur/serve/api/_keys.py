@@ -1,0 +1,188 @@
+"""Who asks: keys of the store, kept for a few seconds, and what a route takes to be called.
+
+Making and hashing keys is left to ``demur.store``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from demur.errors import DemurError
+from demur.serve.api._errors import ApiError
+
+if TYPE_CHECKING:
+    from demur.serve._config import KeysConfig
+    from demur.store import KeyRow
+
+_LOG = logging.getLogger(__name__)
+_AGAIN_S = 1.0
+"""A key that is not known may be new: the store is asked again, at most this often."""
+Scope = Literal["public", "classify", "feedback", "admin", "metrics"]
+ACCESS = "x-demur-access"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks."""
+
+    key_id: str | None = None
+    """None: nobody knows."""
+    scopes: frozenset[str] = frozenset()
+    rate_per_s: float | None = None
+
+
+def needs(scope: Scope, *, browser: bool = False) -> dict[str, Any]:
+    """What a route says of itself as ``openapi_extra``: the scope that a key must have to call it.
+
+    Parameters
+    ----------
+    scope
+        ``public``: no key at all; ``metrics``: as the configuration says.
+    browser
+        Reading (GET) may also be asked for by a browser's own dialogue, with the key as the password.
+    """
+    told: dict[str, Any] = {ACCESS: {"scope": scope, "browser": browser}}
+    if scope != "public":
+        told["security"] = [{"key": []}]
+    return told
+
+
+class Keyring:
+    """The keys of the store, read again every few seconds and whenever an unknown one is shown.
+
+    Parameters
+    ----------
+    read
+        Gives all keys; called in a thread.
+    config
+        How long they are trusted.
+    clock
+        Seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Sequence[KeyRow]],
+        config: KeysConfig,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read, self._config, self._clock = read, config, clock
+        self._rows: dict[str, KeyRow] = {}
+        self._at = self._tried_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the keys were read lately enough."""
+        return self._clock() - self._at <= self._config.refresh_s + self._config.stale_s
+
+    async def refresh(self) -> None:
+        """Read the keys now; one reading at a time, whoever asks."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_again())
+        await asyncio.shield(self._reading)
+
+    async def find(self, text: str) -> KeyRow | None:
+        """The row of a key given as text, or None where it is no key or revoked.
+
+        Raises
+        ------
+        ApiError
+            Keys cannot be read and those known are too old to be trusted (503).
+        """
+        from demur.store import is_key, key_id
+
+        now = self._clock()
+        if now - self._at > self._config.refresh_s and now - self._tried_at > _AGAIN_S:
+            await self.refresh()
+        id = key_id(text)
+        if id is not None and id not in self._rows and self._clock() - self._tried_at > _AGAIN_S:
+            await self.refresh()
+        if not self.is_trusted:
+            raise ApiError(503, "keys cannot be checked now; try again later", headers={"Retry-After": "5"})
+        row = self._rows.get(id) if id is not None else None
+        return row if is_key(text, row) else None
+
+    async def _read_again(self) -> None:
+        self._tried_at = self._clock()
+        try:
+            rows = await asyncio.to_thread(self._read)
+        except DemurError as error:
+            _LOG.warning("keys cannot be read: %s", error)
+            return
+        self._rows, self._at = {row.id: row for row in rows}, self._clock()
+
+
+class Gate:
+    """Lets a request in, or says why not.
+
+    Parameters
+    ----------
+    keyring
+        The keys.
+    is_required
+        Whether classifying and feedback take a key.
+    are_metrics_public
+        Whether metrics are shown without one.
+    """
+
+    def __init__(self, keyring: Keyring, *, is_required: bool, are_metrics_public: bool = False) -> None:
+        self._keyring = keyring
+        self._is_required, self._are_metrics_public = is_required, are_metrics_public
+
+    async def refresh(self) -> None:
+        """Read the keys now."""
+        await self._keyring.refresh()
+
+    async def admit(self, headers: Mapping[str, str], access: Mapping[str, Any], method: str = "POST") -> Caller:
+        """Who asks, where they may.
+
+        Raises
+        ------
+        ApiError
+            There is no key, or a wrong one (401); its scopes are others (403); keys cannot be checked (503).
+        """
+        scope = access["scope"]
+        if scope == "public" or (scope == "metrics" and self._are_metrics_public):
+            return Caller()
+        takes_password = bool(access.get("browser")) and method in ("GET", "HEAD")
+        text = _shown_key(headers.get("authorization"), takes_password=takes_password)
+        if text is None:
+            if scope in ("classify", "feedback") and not self._is_required:
+                return Caller(scopes=frozenset({"classify", "feedback"}))
+            raise _unauthenticated("a key is needed; send it as Authorization: Bearer KEY", takes_password)
+        row = await self._keyring.find(text)
+        if row is None:
+            raise _unauthenticated(
+                "the key is not known, or revoked; make one with: demur store keys", takes_password
+            )
+        wanted = "admin" if scope == "metrics" else scope
+        if wanted not in row.scopes:
+            raise ApiError(403, f"the key has not the scope '{wanted}'; use one that has")
+        return Caller(row.id, frozenset(row.scopes), row.rate_per_s)
+
+
+def _shown_key(header: str | None, *, takes_password: bool) -> str | None:
+    """The key in a header; the empty text where there is a header that holds none."""
+    if header is None:
+        return None
+    kind, _, rest = header.strip().partition(" ")
+    if kind.lower() == "bearer":
+        return rest.strip()
+    if kind.lower() == "basic" and takes_password:
+        try:
+            return base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")[2]
+        except ValueError:
+            return ""
+    return ""
+
+
+def _unauthenticated(message: str, takes_password: bool) -> ApiError:
+    how = 'Basic realm="demur", charset="UTF-8"' if takes_password else 'Bearer realm="demur"'
+    return ApiError(401, message, headers={"WWW-Authenticate": how})

@@ -1,0 +1,9 @@
+"""The API as a whole: asked by requests made up from its own page."""
+
+import schemathesis
+from tests.unit.serve.api.schema_requests import ask_every_operation
+
+
+def test_requests_made_up_from_the_page_are_answered_as_it_says(guard):
+    schema = schemathesis.openapi.from_asgi("/openapi.json", guard.app)
+    assert ask_every_operation(schema, guard.keys["all"], examples=4) > 60

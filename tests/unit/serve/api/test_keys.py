@@ -1,0 +1,211 @@
+import asyncio
+import base64
+import statistics
+import time
+
+import pytest
+
+from demur.errors import StoreUnavailableError
+from demur.serve import KeysConfig
+from demur.serve.api import ApiError, Gate, Keyring, needs
+from demur.store import is_key, new_key
+
+
+class Keys:
+    """A place where keys are kept, which can be down."""
+
+    def __init__(self, *rows):
+        self.rows, self.is_down, self.reads = list(rows), False, 0
+
+    def __call__(self):
+        self.reads += 1
+        if self.is_down:
+            raise StoreUnavailableError("the database does not answer")
+        return list(self.rows)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+TEXT, ROW = new_key("one", ["classify"])
+OTHER, OTHER_ROW = new_key("two", ["admin"])
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def make_gate(keys, clock, *, is_required=True, **config):
+    keyring = Keyring(keys, KeysConfig(**config), clock)
+    return Gate(keyring, is_required=is_required)
+
+
+def admit(gate, header, scope="classify", method="POST", **access):
+    headers = {} if header is None else {"authorization": header}
+    return asyncio.run(gate.admit(headers, needs(scope, **access)["x-demur-access"], method))
+
+
+def test_a_key_lets_in_whom_it_was_made_for(clock):
+    caller = admit(make_gate(Keys(ROW), clock), f"Bearer {TEXT}")
+    assert (caller.key_id, caller.scopes) == (ROW.id, {"classify"})
+
+
+@pytest.mark.parametrize("header", ["bearer  {}  ", "BEARER {}"])
+def test_the_scheme_is_not_case_sensitive(clock, header):
+    assert admit(make_gate(Keys(ROW), clock), header.format(TEXT)).key_id == ROW.id
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Bearer", "Bearer x", f"Bearer {TEXT}x", f"Bearer {TEXT[:-1]}", f"Basic {TEXT}", TEXT, "", "Bearer ü"],
+)
+def test_a_wrong_key_is_refused(clock, header):
+    with pytest.raises(ApiError, match="not known, or revoked") as caught:
+        admit(make_gate(Keys(ROW), clock), header)
+    assert caught.value.status == 401
+    assert caught.value.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_no_key_is_refused(clock):
+    with pytest.raises(ApiError, match="a key is needed; send it as Authorization: Bearer KEY") as caught:
+        admit(make_gate(Keys(ROW), clock), None)
+    assert caught.value.status == 401
+
+
+def test_another_scope_is_refused(clock):
+    with pytest.raises(ApiError, match="has not the scope 'admin'") as caught:
+        admit(make_gate(Keys(ROW), clock), f"Bearer {TEXT}", "admin")
+    assert caught.value.status == 403
+
+
+def test_public_routes_ask_for_nothing(clock):
+    keys = Keys()
+    assert admit(make_gate(keys, clock), None, "public").key_id is None
+    assert keys.reads == 0
+
+
+def test_without_required_keys_anybody_classifies_but_nobody_administers(clock):
+    gate = make_gate(Keys(ROW), clock, is_required=False)
+    assert admit(gate, None).scopes == {"classify", "feedback"}
+    for scope in ("admin", "metrics"):
+        with pytest.raises(ApiError, match="a key is needed"):
+            admit(gate, None, scope)
+    with pytest.raises(ApiError, match="not known"):
+        admit(gate, "Bearer wrong")
+
+
+def test_metrics_are_shown_to_administrators_or_to_all(clock):
+    keyring = Keyring(Keys(OTHER_ROW), KeysConfig(), clock)
+    closed = Gate(keyring, is_required=True)
+    assert admit(closed, f"Bearer {OTHER}", "metrics").key_id == OTHER_ROW.id
+    assert admit(Gate(keyring, is_required=True, are_metrics_public=True), None, "metrics").key_id is None
+
+
+def test_a_browser_may_send_the_key_as_a_password_to_read(clock):
+    gate = make_gate(Keys(OTHER_ROW), clock)
+    header = "Basic " + base64.b64encode(f"anybody:{OTHER}".encode()).decode()
+    assert admit(gate, header, "admin", "GET", browser=True).key_id == OTHER_ROW.id
+    for method, browser in (("POST", True), ("GET", False)):
+        with pytest.raises(ApiError, match="not known"):
+            admit(gate, header, "admin", method, browser=browser)
+    with pytest.raises(ApiError, match="a key is needed") as caught:
+        admit(gate, None, "admin", "GET", browser=True)
+    assert caught.value.headers["WWW-Authenticate"].startswith("Basic")
+    with pytest.raises(ApiError, match="not known"):
+        admit(gate, "Basic !", "admin", "GET", browser=True)
+
+
+# How long keys are remembered
+
+
+def test_keys_are_read_again_after_a_while_and_not_before(clock):
+    keys = Keys(ROW)
+    gate = make_gate(keys, clock, refresh_s=5)
+    for _ in range(10):
+        admit(gate, f"Bearer {TEXT}")
+    assert keys.reads == 1
+    clock.now += 6
+    admit(gate, f"Bearer {TEXT}")
+    assert keys.reads == 2
+
+
+def test_a_revoked_key_is_refused_after_a_while(clock):
+    from dataclasses import replace
+
+    from demur.store import utc_now
+
+    keys = Keys(ROW)
+    gate = make_gate(keys, clock, refresh_s=5)
+    admit(gate, f"Bearer {TEXT}")
+    keys.rows = [replace(ROW, revoked_at=utc_now())]
+    clock.now += 6
+    with pytest.raises(ApiError, match="revoked"):
+        admit(gate, f"Bearer {TEXT}")
+
+
+def test_a_new_key_is_known_at_once_and_a_made_up_one_asks_seldom(clock):
+    keys = Keys()
+    gate = make_gate(keys, clock, refresh_s=60)
+    with pytest.raises(ApiError, match="not known"):
+        admit(gate, f"Bearer {TEXT}")
+    keys.rows = [ROW]
+    clock.now += 2
+    assert admit(gate, f"Bearer {TEXT}").key_id == ROW.id
+    before = keys.reads
+    for _ in range(50):
+        with pytest.raises(ApiError, match="not known"):
+            admit(gate, f"Bearer {OTHER}")
+    assert keys.reads <= before + 1
+
+
+def test_known_keys_are_trusted_while_the_database_is_down_but_not_for_ever(clock):
+    keys = Keys(ROW)
+    gate = make_gate(keys, clock, refresh_s=5, stale_s=100)
+    admit(gate, f"Bearer {TEXT}")
+    keys.is_down = True
+    clock.now += 50
+    assert admit(gate, f"Bearer {TEXT}").key_id == ROW.id
+    clock.now += 60
+    with pytest.raises(ApiError, match="keys cannot be checked now") as caught:
+        admit(gate, f"Bearer {TEXT}")
+    assert caught.value.status == 503
+    keys.is_down = False
+    clock.now += 2
+    assert admit(gate, f"Bearer {TEXT}").key_id == ROW.id
+
+
+def test_those_who_come_at_once_cause_one_reading(clock):
+    keys = Keys(ROW)
+    gate = make_gate(keys, clock)
+    access = needs("classify")["x-demur-access"]
+
+    async def all_at_once():
+        headers = {"authorization": f"Bearer {TEXT}"}
+        return await asyncio.gather(*(gate.admit(headers, access) for _ in range(20)))
+
+    assert len(asyncio.run(all_at_once())) == 20
+    assert keys.reads == 1
+
+
+def test_the_time_of_a_comparison_does_not_tell_how_much_is_right():
+    """Keys that share all but their last letter with the right one are refused as quickly as any others.
+
+    Medians of interleaved rounds, so that a busy machine slows all down alike.
+    """
+    half = len(TEXT) - 1
+    wrong = {"last": TEXT[:half] + ("A" if TEXT[half] != "A" else "B"), "all": TEXT[:19] + "A" * (len(TEXT) - 19)}
+    times = {name: [] for name in wrong}
+    for _ in range(300):
+        for name, text in wrong.items():
+            started = time.perf_counter_ns()
+            for _ in range(20):
+                assert not is_key(text, ROW)
+            times[name].append(time.perf_counter_ns() - started)
+    last, every = (statistics.median(times[name]) for name in wrong)
+    assert 0.8 < last / every < 1.25
