@@ -110,6 +110,19 @@ def export_store(
         print(f"{path}: {rows} rows")
 
 
+@app.command("copy")
+def copy_store(
+    to: Annotated[str, typer.Option("--to", help="The database to copy to; its tables are made where they lack.")],
+    url: Url = None,
+    config: Config = None,
+) -> None:
+    """Add every row to another database, such as PostgreSQL to move to; stop the servers first."""
+    with _open(url, config) as store, _open(to, None) as target:
+        target.migrate()
+        for name, rows in store.copy_to(target).items():
+            print(f"{name:<20} {rows} new rows")
+
+
 @app.command("purge")
 def purge_store(
     older_than: Annotated[str, typer.Option(help="An age (30d, 12h) or a time (2031-05-04, UTC).")],

@@ -1,4 +1,4 @@
-"""Tables as Parquet files, streamed: memory does not grow with the rows."""
+"""Tables as Parquet files or into another store, streamed: memory does not grow with the rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Select, Table, select
 from demur.errors import UsageError, near_match
 from demur.paths import replace_when_done
 from demur.store._base import Base, between
-from demur.store._tables import TABLES
+from demur.store._tables import LEASES, TABLES
 from demur.store._types import CleanJson, FiniteFloat, Utc
 
 if TYPE_CHECKING:
@@ -88,11 +88,42 @@ class Export(Base):
         """
         return {name: self.export(Path(folder) / f"{name}.parquet", name, texts=texts) for name in TABLES}
 
+    def copy_to(self, target: Base) -> dict[str, int]:
+        """Add every row to another store, such as one on PostgreSQL to move to; the number that were new there.
+
+        Rows that the target has already are left, so an interrupted copy is simply run again. Leases are not
+        copied. Stop the servers first, else what they write meanwhile is only partly copied.
+
+        Raises
+        ------
+        UsageError
+            The target is this very store.
+        StoreUnavailableError
+            One of the two does not answer; what was copied so far is there.
+        """
+        if target._engine.url == self._engine.url:
+            raise UsageError("a store cannot be copied onto itself; name another database")
+        done = {}
+        for name, table in TABLES.items():
+            if table is LEASES:
+                continue
+            query = select(table).order_by(*_order(table))
+            done[name] = 0
+            for rows in self._batches(query, [_as_it_is] * len(table.columns)):
+                values = [dict(zip(table.columns.keys(), row, strict=True)) for row in rows]
+                with target._write() as connection:
+                    done[name] += target._insert(connection, table, values)
+        return done
+
     def _batches(self, query: Select[Any], makers: list[Callable[[Any], Any]]) -> Iterator[list[tuple[Any, ...]]]:
         with self._read() as connection:
             found = connection.execution_options(yield_per=BATCH_ROWS).execute(query)
             for rows in found.partitions():
                 yield [tuple(make(value) for make, value in zip(makers, row, strict=True)) for row in rows]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _find(name: str, *, needs_time: bool) -> Table:
@@ -123,4 +154,4 @@ def _maker(column: Column[Any], table: str, *, texts: bool) -> Callable[[Any], A
         return lambda _: None
     if isinstance(column.type, CleanJson):
         return lambda value: None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return lambda value: value
+    return _as_it_is

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from demur.errors import UsageError, near_match
 from demur.store._base import Base
+from demur.store._engine import BUSY_TIMEOUT_S
 from demur.store._records import DELETION_LOCK
 from demur.store._rows import utc_now
 from demur.store._tables import DELETIONS, FEEDBACK, INPUT_SAMPLES, PREDICTIONS, TABLES
 
 PURGED = ("predictions", "feedback", "deletions", "input_samples", "traffic")
 """What deletion by age takes unless asked otherwise: what came from users."""
+_TIMEOUT_MS = BUSY_TIMEOUT_S * 1000
 _AGELESS = ("models", "keys", "monitor_states")
 _HAVE_AGE = tuple(name for name, table in TABLES.items() if "at" in table.c and name not in _AGELESS)
 
@@ -45,10 +50,12 @@ class Retention(Base):
             if not self.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({DELETION_LOCK})"))
             self._insert(connection, DELETIONS, [{"request_id": request_id, "at": utc_now()}])
-            return sum(
+            deleted = sum(
                 connection.execute(delete(table).where(table.c.request_id == request_id)).rowcount
                 for table in (PREDICTIONS, FEEDBACK, INPUT_SAMPLES)
             )
+        self._empty_log()
+        return deleted
 
     def purge(
         self, older_than: datetime, tables: Iterable[str] = PURGED, batch_rows: int = 2000
@@ -67,7 +74,9 @@ class Retention(Base):
             if name not in _HAVE_AGE:
                 near = near_match(name, _HAVE_AGE)
                 raise UsageError(f"'{name}' is no table to purge{near}; there are {', '.join(_HAVE_AGE)}")
-        return {name: self._purge_table(name, older_than, batch_rows) for name in wanted}
+        done = {name: self._purge_table(name, older_than, batch_rows) for name in wanted}
+        self._empty_log()
+        return done
 
     def _purge_table(self, name: str, older_than: datetime, batch_rows: int) -> int:
         table = TABLES[name]
@@ -92,11 +101,28 @@ class Retention(Base):
         total = 0
         for table, names in ((PREDICTIONS, ("prompt", "response")), (FEEDBACK, ("note",))):
             has_text = or_(*(table.c[name].is_not(None) for name in names))
-            some = select(table.c.id).where(table.c.at < older_than, has_text).limit(batch_rows)
-            blank = update(table).where(table.c.id.in_(some)).values(dict.fromkeys(names))
-            changed = batch_rows
-            while changed == batch_rows:
+            old = select(table.c.id, table.c.at).where(table.c.at < older_than, has_text).order_by(table.c.at)
+            query = old.limit(batch_rows)
+            while True:
                 with self._write() as connection:
-                    changed = connection.execute(blank).rowcount
-                total += changed
+                    found = connection.execute(query).all()
+                    some = table.c.id.in_([row.id for row in found])
+                    connection.execute(update(table).where(some).values(dict.fromkeys(names)))
+                total += len(found)
+                if len(found) < batch_rows:
+                    break
+                query = old.where(table.c.at >= found[-1].at).limit(batch_rows)  # not from the start again
+        self._empty_log()
         return total
+
+    def _empty_log(self) -> None:
+        """Empty SQLite's write-ahead log, where deleted texts still stand; where others read just now, later."""
+        if not self.is_sqlite:
+            return
+        with suppress(SQLAlchemyError, sqlite3.Error):
+            connection = self._engine.raw_connection()
+            try:
+                for statement in ("busy_timeout=1000", "wal_checkpoint(TRUNCATE)", f"busy_timeout={_TIMEOUT_MS}"):
+                    connection.cursor().execute(f"PRAGMA {statement}").fetchall()
+            finally:
+                connection.close()

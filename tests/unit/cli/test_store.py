@@ -255,3 +255,12 @@ def test_the_help_of_every_verb_loads_no_database_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_store_is_copied_to_another(demur, store, tmp_path):
+    store.add_predictions([prediction(1)])
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    done = demur("store", "copy", "--to", other)
+    assert "predictions          1 new rows\n" in done.out
+    with open_store(other) as target:
+        assert target.predictions() == store.predictions()

@@ -98,3 +98,41 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path, url):
     (tmp_path / "file").write_text("x")
     with open_store(url) as store, pytest.raises(StorageError, match="writing"):
         store.export(tmp_path / "file" / "x.parquet")
+
+
+def test_a_store_is_copied_to_the_other_kind_of_database(store, empty_url, prediction, feedback):
+    """Here to a fresh one of the same kind; the next test crosses."""
+    rows = [prediction(number, threshold={"a": 0.5} if number % 2 else None) for number in range(30)]
+    store.add_predictions(rows)
+    store.add_feedback([feedback(1, note="n")])
+    store.lease("control", "a", 60)
+    store.delete("r29")
+    with open_store(empty_url) as target:
+        target.migrate()
+        done = store.copy_to(target)
+        assert (done["predictions"], done["feedback"], done["deletions"]) == (29, 1, 1)
+        assert "leases" not in done
+        assert target.predictions() == rows[:29]
+        assert set(store.copy_to(target).values()) == {0}  # run again it adds nothing
+
+
+def test_a_file_moves_to_postgresql_and_back(tmp_path, postgres, prediction, noon):
+    row = prediction(1, probabilities={"b": 0.25, "a": 0.75}, prompt="\N{SNOWMAN} 'x'", is_flagged=False)
+    stores = [
+        open_store(one) for one in (f"sqlite:///{tmp_path / 'a.db'}", postgres, f"sqlite:///{tmp_path / 'b.db'}")
+    ]
+    for one in stores:
+        one.migrate()
+    stores[0].add_predictions([row])
+    stores[0].audit("system", "act", "target", {"n": [1, 2.5, None]})
+    stores[0].copy_to(stores[1])
+    stores[1].copy_to(stores[2])
+    assert stores[2].predictions() == [row]
+    assert stores[2].audit_log() == stores[0].audit_log()
+    for one in stores:
+        one.close()
+
+
+def test_a_store_is_not_copied_onto_itself(store, url):
+    with open_store(url) as same, pytest.raises(UsageError, match="cannot be copied onto itself"):
+        store.copy_to(same)

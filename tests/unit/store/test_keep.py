@@ -52,9 +52,33 @@ def test_deleted_texts_are_not_left_in_the_file(tmp_path, prediction):
         store.migrate()
         store.add_predictions([prediction(1, prompt="a telltale word" * 50), prediction(2, prompt="harmless")])
         store.delete("r1")
-    left = b"".join(one.read_bytes() for one in tmp_path.iterdir())
+        left = b"".join(one.read_bytes() for one in tmp_path.iterdir())
     assert b"telltale" not in left
     assert b"harmless" in left
+
+
+@pytest.mark.parametrize("way", ["purge", "purge_texts"])
+def test_nor_are_texts_that_were_deleted_by_age(tmp_path, prediction, noon, way):
+    with open_store(f"sqlite:///{tmp_path / 'demur.db'}") as store:
+        store.migrate()
+        store.add_predictions([prediction(1, prompt="a telltale word" * 50)])
+        getattr(store, way)(noon + timedelta(days=1))
+        assert b"telltale" not in b"".join(one.read_bytes() for one in tmp_path.iterdir())
+
+
+def test_a_deletion_does_not_wait_long_for_somebody_who_reads(tmp_path, prediction):
+    """The log keeps the text then, until the next time."""
+    path = tmp_path / "demur.db"
+    with open_store(f"sqlite:///{path}") as store:
+        store.migrate()
+        store.add_predictions([prediction(1)])
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT COUNT(*) FROM demur_predictions").fetchone() == (1,)
+        assert store.delete("r1") == 1
+        reader.close()
+        with store._read() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 15000
 
 
 def test_rows_are_deleted_by_age_in_batches(store, prediction, feedback, noon):
