@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from demur.cli import certify, compare, config, data, harden, models, run, score, serve, store, stress
+from demur.cli import (
+    certify,
+    compare,
+    config,
+    control,
+    data,
+    harden,
+    models,
+    retrain,
+    run,
+    score,
+    serve,
+    store,
+    stress,
+)
 from demur.cli._options import fill_folds
 
 app = typer.Typer(
@@ -25,11 +39,13 @@ app.command("compare")(compare.compare)
 app.command("harden")(harden.harden)
 app.command("certify")(certify.certify)
 app.command("serve")(serve.serve)
+app.command("control")(control.control)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 app.add_typer(stress.app, name="stress")
 app.add_typer(store.app, name="store")
+app.add_typer(retrain.app, name="retrain")
 
 INTERRUPTED = 130
 STOPPED = "stopped; run the same command again and it goes on where it was"

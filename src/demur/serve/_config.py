@@ -11,6 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from demur.config import Settings, merge_values, overlay_environment, parse_settings, read_mapping
 from demur.serve.batching import BatchingConfig
 from demur.serve.control import ControlConfig
+from demur.serve.experiments import ExperimentsConfig
+from demur.serve.monitor import AlertConfig, MonitorConfig
+from demur.serve.retrain import RetrainConfig, resolve_paths
 from demur.serve.secrets import SecretSettings, SecretText
 from demur.store.spool import SpoolConfig
 
@@ -138,6 +141,12 @@ class ServeConfig(Settings):
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="Prometheus.")
     log: LogConfig = Field(default=LogConfig(), description="The log.")
     control: ControlConfig = Field(default=ControlConfig(), description="What is done beside answering.")
+    experiments: ExperimentsConfig = Field(
+        default=ExperimentsConfig(), description="How running experiments are evaluated."
+    )
+    monitor: MonitorConfig = Field(default=MonitorConfig(), description="Watching whether the world changes.")
+    retrain: RetrainConfig = Field(default=RetrainConfig(), description="Training of challengers.")
+    alerts: AlertConfig = Field(default=AlertConfig(), description="Where alarms are told.")
     secrets: SecretSettings = Field(default=SecretSettings(), description="Where ${secret:NAME} is looked up.")
     secret: SecretText | None = Field(
         default=None,
@@ -194,6 +203,8 @@ def load_serve(path: Path | None = None, overrides: dict[str, Any] | None = None
     values = read_mapping(path) if path is not None else {}
     if path is not None:
         _resolve_models(values, path.parent)
+        if isinstance(values.get("retrain"), dict):
+            values["retrain"] = resolve_paths(values["retrain"], path.parent)
     values = merge_values(overlay_environment(values, ServeConfig), overrides or {})
     database = values.get("database")
     if os.environ.get(DATABASE_VARIABLE) and not (isinstance(database, dict) and "url" in database):

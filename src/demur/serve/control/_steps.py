@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from demur.serve.control._retention import purge
 from demur.serve.control._step import Step
+from demur.serve.control._tell import make_tell
 
 if TYPE_CHECKING:
     from demur.serve._config import ServeConfig
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 Make = Callable[["ServeConfig", "Store"], "Step | None"]
 STEPS: dict[str, str] = {
     "drain": "demur.serve.control._steps:make_drain",
-    "experiments": "demur.serve.experiments:make_step",
+    "experiments": "demur.serve.control._steps:make_experiments",
+    "monitor": "demur.serve.monitor:make_step",
+    "retrain": "demur.serve.control._steps:make_retrain",
+    "alerts": "demur.serve.control._tell:make_alerts",
     "retention": "demur.serve.control._steps:make_retention",
 }
 """Name to the function that makes the step, or None where the configuration asks for nothing of it."""
@@ -42,6 +46,20 @@ def make_drain(config: ServeConfig, store: Store) -> Step:
     return Step(
         name="drain", run=lambda now: spool.drain(store), every_s=max(1.0, config.spool.drain_s), needs_lease=False
     )
+
+
+def make_experiments(config: ServeConfig, store: Store) -> Step:
+    """Running experiments are evaluated; what that leads to is told."""
+    from demur.serve.experiments import make_step
+
+    return make_step(config, store, make_tell(config, store))
+
+
+def make_retrain(config: ServeConfig, store: Store) -> Step:
+    """Retrainings are brought forward; how they end is told."""
+    from demur.serve.retrain import make_step
+
+    return make_step(config, store, make_tell(config, store))
 
 
 def make_retention(config: ServeConfig, store: Store) -> Step:
