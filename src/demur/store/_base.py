@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Engine, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from demur.store._engine import demur_errors
+from demur.store._migrate import check
 
 R = TypeVar("R")
 
@@ -22,7 +24,7 @@ class Base:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer = engine.execution_options(demur_write=True)
-        self._is_checked = False
+        self._is_checked, self._process = False, os.getpid()
 
     @property
     def is_sqlite(self) -> bool:
@@ -30,10 +32,21 @@ class Base:
         return self._engine.dialect.name == "sqlite"
 
     def check(self) -> None:
-        """Make sure that the tables are of this version."""
-        raise NotImplementedError
+        """Make sure that the tables are of this version; done by itself before a store is first used.
+
+        Raises
+        ------
+        StoreError
+            They are older, newer or not there; the message says what to do.
+        StoreUnavailableError
+            The database does not answer.
+        """
+        check(self._engine)
 
     def _check_once(self) -> None:
+        if self._process != os.getpid():  # the connections are those of the process that this one was forked from
+            self._engine.dispose(close=False)
+            self._process = os.getpid()
         if not self._is_checked:
             self.check()
             self._is_checked = True

@@ -8,7 +8,7 @@ from demur.store._history import History
 from demur.store._keep import Retention
 from demur.store._keys import Keys
 from demur.store._leases import Leases
-from demur.store._migrate import check, migrate
+from demur.store._migrate import migrate
 from demur.store._monitor import Monitoring
 from demur.store._records import Records
 from demur.store._registry import ModelRegistry
@@ -37,18 +37,6 @@ class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention
             The database does not answer.
         """
         return migrate(self._writer)
-
-    def check(self) -> None:
-        """Make sure that the tables are of this version; done by itself before a store is first used.
-
-        Raises
-        ------
-        StoreError
-            They are older, newer or not there; the message says what to do.
-        StoreUnavailableError
-            The database does not answer.
-        """
-        check(self._engine)
 
     def ping(self) -> None:
         """Ask the database for an answer.

@@ -1,5 +1,6 @@
 """Tests of what the parts share: transactions are whole, insertion may be repeated."""
 
+import multiprocessing
 import threading
 
 import pytest
@@ -50,3 +51,21 @@ def test_threads_share_a_store(store, prediction):
         one.join()
     assert failed == []
     assert sum(new) == len(store.predictions()) == 30
+
+
+def test_a_forked_process_makes_connections_of_its_own(store, prediction):
+    """Sharing the parent's would mix the answers of the two."""
+    store.add_predictions([prediction(0)])
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+
+    def child():
+        queue.put([store.add_predictions([prediction(number)]) for number in range(10)])
+
+    forked = context.Process(target=child)
+    forked.start()
+    found = [store.add_predictions([prediction(100 + number)]) for number in range(10)]
+    assert queue.get(timeout=120) == [0] + [1] * 9
+    forked.join()
+    assert found == [1] * 10
+    assert store.counts()["predictions"] == 20

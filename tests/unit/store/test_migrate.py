@@ -104,7 +104,7 @@ def test_an_older_store_is_told_to_migrate(fresh, empty_url, monkeypatch):
 
 def test_a_store_is_checked_once(store, monkeypatch):
     store.counts()
-    monkeypatch.setattr("demur.store._store.check", lambda _: pytest.fail("checked again"))
+    monkeypatch.setattr("demur.store._base.check", lambda _: pytest.fail("checked again"))
     store.counts()
 
 
