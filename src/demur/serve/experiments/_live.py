@@ -54,7 +54,7 @@ def live_experiments(store: Store) -> dict[str, LiveExperiment]:
     """
     found: dict[str, LiveExperiment] = {}
     for stage in ACTIVE:
-        for row in store.experiments(stage=stage):  # type: ignore[arg-type]
+        for row in store.experiments(stage=stage):
             live = _live(store, row)
             if live is not None:
                 found[row.task] = live

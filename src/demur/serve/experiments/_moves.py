@@ -37,8 +37,8 @@ LEGAL: Mapping[str, frozenset[str]] = {
     "stopped": frozenset(),
 }
 """Stage to the stages that may follow."""
-ACTIVE = ("shadow", "running")
-ENDED = ("promoted", "rolled_back", "stopped")
+ACTIVE: tuple[ExperimentStage, ...] = ("shadow", "running")
+ENDED: tuple[ExperimentStage, ...] = ("promoted", "rolled_back", "stopped")
 _WAIT_S, _LEASE_S = 5.0, 30.0
 Tell = Callable[[str, Mapping[str, Any]], None]
 """Is told of what the system did by itself: a kind, such as ``experiment.rolled_back``, and facts."""
@@ -128,6 +128,7 @@ def _change(store: Store, row: ExperimentRow, move: Move, now: datetime) -> Expe
     elif move.arm is not None:
         facts["arm"] = move.arm
     made = {"at": now.isoformat(), "actor": move.actor, "facts": facts}
+    state["stages"] = {stage: slim_stage(one) for stage, one in state.get("stages", {}).items()}
     state["moves"] = {**state.get("moves", {}), move.to: made}
     ended_at = now if move.to in ENDED else None
     try:
@@ -137,6 +138,12 @@ def _change(store: Store, row: ExperimentRow, move: Move, now: datetime) -> Expe
         if found.stage != move.to:
             raise
         return found
+
+
+def slim_stage(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a stage that is over: its figures, without the memory of who was counted."""
+    streams = {name: one for name, one in saved["streams"].items() if name not in ("seen", "pairs")}
+    return {**saved, "streams": streams}
 
 
 def _check_start(store: Store, row: ExperimentRow, config: ExperimentConfig) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from demur.errors import DemurError, StoreError, StoreUnavailableError
 from demur.serve.experiments._config import ExperimentConfig, ExperimentsConfig
 from demur.serve.experiments._evaluate import evaluate, stage_since, weight_changes
-from demur.serve.experiments._moves import ACTIVE, Move, Tell, config_of, finish_move, move_experiment
+from demur.serve.experiments._moves import ACTIVE, ENDED, Move, Tell, config_of, finish_move, move_experiment
 from demur.serve.experiments._verdict import Verdict, reach_verdict
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("demur.serve.experiments")
 _UNFINISHED = timedelta(days=1)
 """How long after its end an experiment's last move is looked after."""
+_MOST_ENDED = 10
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,7 @@ def step(
     config, tell = config or ExperimentsConfig(), tell or tell_log
     holder = f"{socket.gethostname()}/{os.getpid()}/{threading.get_ident()}"
     reports = []
-    for row in store.experiments():
-        is_recent = row.ended_at is not None and now - row.ended_at < _UNFINISHED
-        if row.stage not in ACTIVE and not is_recent:
-            continue
+    for row in _due(store, now):
         name = f"experiment/{row.id}"
         if store.lease(name, holder, config.lease_s) is None:
             continue
@@ -85,6 +83,15 @@ def step(
         finally:
             store.release(name, holder)
     return reports
+
+
+def _due(store: Store, now: datetime) -> list[ExperimentRow]:
+    """Experiments under way, and those that ended a short time ago: their last move may not be finished."""
+    found = [row for stage in ACTIVE for row in store.experiments(stage=stage)]
+    for stage in ENDED:
+        ended = store.experiments(stage=stage, limit=_MOST_ENDED)
+        found += [row for row in ended if row.ended_at is not None and now - row.ended_at < _UNFINISHED]
+    return found
 
 
 def tell_log(kind: str, facts: Mapping[str, Any]) -> None:

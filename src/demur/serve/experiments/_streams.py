@@ -245,11 +245,12 @@ class Streams:
                 made.rows[arm] = int(state["rows"][arm])
                 made.tallies[arm] = {metric: list(pair) for metric, pair in state["tallies"][arm].items()}
                 made.latency[arm] = SequentialQuantile.from_json(state["latency"][arm])
-            made._seen = {kind: SeenSet.from_json(state["seen"][kind]) for kind in made._seen}
-            made._pairs = {
-                kind: {item: {"values": dict(values), "done": list(done)} for item, values, done in waiting}
-                for kind, waiting in state["pairs"].items()
-            }
+            for kind, seen in state.get("seen", {}).items():  # not there once the stage is over
+                made._seen[kind] = SeenSet.from_json(seen)
+            for kind, waiting in state.get("pairs", {}).items():
+                made._pairs[kind] = {
+                    item: {"values": dict(values), "done": list(done)} for item, values, done in waiting
+                }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"the state of experiment '{config.name}' cannot be read ({error}); stop it and start a new one"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.errors import StoreError, UnknownRowError, UsageError
-from demur.serve.experiments import Move, create_experiment, move_experiment
+from demur.serve.experiments import Move, create_experiment, move_experiment, show_experiment, step
 from demur.serve.experiments._moves import (
     ACTIVE,
     ENDED,
@@ -19,7 +19,7 @@ from demur.serve.experiments._moves import (
 )
 from demur.store import ModelRow, open_store
 
-from .conftest import START
+from .conftest import QUICK, START
 
 STAGES = tuple(LEGAL)
 
@@ -226,6 +226,17 @@ def test_what_a_process_left_when_it_was_killed_is_finished(store, begin, done):
     assert len(store.audit_log(act="experiment.promoted")) == 1
     assert told == [("experiment.promoted", "v2")]
     assert not finish_move(store, row)
+
+
+def test_a_stage_that_is_over_keeps_its_figures_and_forgets_who_was_counted(store, begin, traffic):
+    row = begin(store)
+    traffic(store).send(60, START, 600)
+    step(store, START + timedelta(hours=1), QUICK)
+    before = show_experiment(store, store.experiment(row.id))
+    row = move_experiment(store, row.id, Move("stopped", "key1"), START + timedelta(hours=1))
+    assert not {"seen", "pairs"} & set(row.state["stages"]["running"]["streams"])
+    after = show_experiment(store, row)
+    assert (after.arms, after.differences, after.guards) == (before.arms, before.differences, before.guards)
 
 
 def test_nobody_is_told_of_what_somebody_commanded(store, begin):
