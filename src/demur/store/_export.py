@@ -19,7 +19,7 @@ from demur.store._types import CleanJson, FiniteFloat, Utc
 if TYPE_CHECKING:
     import polars as pl
 
-BATCH_ROWS = 5000
+BATCH_ROWS, ROW_GROUP = 2000, 10000
 TEXTS = ("prompt", "response", "note")
 """Columns of predictions and feedback that hold what people wrote."""
 
@@ -73,7 +73,7 @@ class Export(Base):
                 yield frame if columns is None else frame.select(columns)
 
         with replace_when_done(Path(path)) as part:
-            register_io_source(source, schema=schema).sink_parquet(part, compression="zstd")
+            register_io_source(source, schema=schema).sink_parquet(part, row_group_size=ROW_GROUP)
         return count
 
     def export_all(self, folder: Path | str, *, texts: bool = True) -> dict[str, int]:
