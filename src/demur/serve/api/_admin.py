@@ -86,7 +86,7 @@ def register(body: NewModel, parts: Given, actor: Actor) -> ModelEntries:
     try:
         rows = [replace(row, stage=body.stage) for row in find_models([Path(body.folder)])]
     except (ArtifactError, RunError) as error:
-        raise ApiError(422, str(error), "folder") from error
+        raise ApiError(404, str(error), "folder") from error
     for row in rows:
         facts = {"name": row.name, "stage": row.stage}
         parts.store.audit(actor, "model.register", f"{row.task}/{row.version}", facts)

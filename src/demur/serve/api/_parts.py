@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from demur.store.spool import Spool
 
 
+def _do_nothing() -> None:
+    pass
+
+
 class Observer(Protocol):
     """Whoever wants to see what was answered, such as a monitor; texts are there whatever is logged of them."""
 
@@ -50,7 +54,7 @@ class Parts:
     metrics: Metrics
     router: Router = field(default_factory=ChampionRouter)
     observers: list[Observer] = field(default_factory=list)
-    refresh: Callable[[], Any] = lambda: None
+    refresh: Callable[[], Any] = field(default_factory=lambda: _do_nothing)
     """Brings the models in line with the registry now; called in a thread."""
     warm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when every model is loaded and warmed."""

@@ -56,7 +56,7 @@ def test_a_model_that_cannot_be_loaded_is_not_promoted(guard, ready_folder, tmp_
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/models", {"folder": "no/such/folder"}, 422),
+        ("/models", {"folder": "no/such/folder"}, 404),
         ("/models", {"folder": ""}, 422),
         ("/models", {"folder": "x", "stage": "champion"}, 422),
         (f"/models/refusal/{'f' * 64}/stage", {"stage": "champion"}, 404),
