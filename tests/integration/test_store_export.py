@@ -13,8 +13,8 @@ store = open_store(f"sqlite:///{sys.argv[1]}/{sys.argv[2]}.db")
 store.migrate()
 for start in range(0, int(sys.argv[2]), 1000):
     store.add_predictions([
-        PredictionRow(request_id=f"r{number}", task="t", model="m", version="v", label="x", probabilities={"x": 1.0},
-                      threat_score=0.5, prompt=f"{number} " * 200, response=f"-{number}" * 200)
+        PredictionRow(request_id=f"r{number}", task="t", model="m", version="v", label="x", threat_score=0.5,
+                      probabilities={"x": 1.0}, prompt=f"{number} " * 200, response=f"-{number}" * 200)
         for number in range(start, start + 1000)
     ])
 assert store.export(f"{sys.argv[1]}/out.parquet") == int(sys.argv[2])
