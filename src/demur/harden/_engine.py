@@ -11,13 +11,19 @@ from demur.errors import ConfigError, TrainingError
 from demur.harden._config import HardenConfig
 
 _ON = {"1", "true", "yes", "on"}
+_FSDP2 = "choose FSDP2 (fsdp_version: 2 in accelerate config)"
+_NOT_FSDP2 = {
+    "fsdp_activation_checkpointing": "wraps the blocks whose states are watched; set it to false in accelerate "
+    "config, and gradient_checkpointing: on for the run",
+    "fsdp_offload_params": "keeps weights on the CPU, where measuring KL does not expect them; set it to false in "
+    "accelerate config, and take more GPUs where memory does not suffice",
+}
+"""What FSDP2 can do and a breaker cannot be trained with, as accelerate's settings call it, and why not."""
+_SHARED_ROWS = ("TP", "CP", "SP")
 
 
 def check_engine(environ: Mapping[str, str] | None = None) -> None:
-    """Refuse engines whose weights are in pieces; ``accelerate launch`` names its engine in the environment.
-
-    Validations and checkpoints read the adapters whole, and the base pass calls the decoder past the engine's own
-    wrapper, which alone would put the pieces together.
+    """Refuse engines a breaker cannot be trained with; ``accelerate launch`` names its own in the environment.
 
     Parameters
     ----------
@@ -27,19 +33,43 @@ def check_engine(environ: Mapping[str, str] | None = None) -> None:
     Raises
     ------
     TrainingError
-        It is FSDP, or DeepSpeed's ZeRO-3.
+        It is FSDP in its first version, DeepSpeed's ZeRO-3, FSDP2 with parts on the CPU or with activation
+        checkpointing of its own, or one that shares a row between processes.
     """
     given = os.environ if environ is None else environ
-    if given.get("ACCELERATE_USE_FSDP", "").lower() in _ON:
+    if _is_on(given, "ACCELERATE_USE_FSDP"):
+        _check_fsdp(given)
+    if _is_on(given, "ACCELERATE_USE_DEEPSPEED") and _zero_stage(given) == "3":
         raise TrainingError(
-            "FSDP keeps every weight in pieces, and demur harden needs the base whole on each GPU; choose plain "
-            "multi-GPU in accelerate config (or torchrun), DeepSpeed's ZeRO-1 or 2, or a smaller model"
+            "DeepSpeed's ZeRO-3 keeps every weight in pieces that demur harden cannot put together; set "
+            f"zero_stage to 1 or 2 in accelerate config, or where the base does not fit a GPU {_FSDP2}"
         )
-    if given.get("ACCELERATE_USE_DEEPSPEED", "").lower() in _ON and _zero_stage(given) == "3":
+    if _is_on(given, "ACCELERATE_USE_PARALLELISM_CONFIG"):
+        _check_parallelism(given)
+
+
+def _check_fsdp(given: Mapping[str, str]) -> None:
+    if given.get("FSDP_VERSION", "1") != "2":
         raise TrainingError(
-            "DeepSpeed's ZeRO-3 keeps every weight in pieces, and demur harden needs the base whole on each GPU; "
-            "set zero_stage to 1 or 2 in accelerate config, or choose data parallelism"
+            "FSDP in its first version hides the adapters, so that the base pass would not turn them off; "
+            f"{_FSDP2}, or plain multi-GPU where the base fits a GPU"
         )
+    for name, reason in _NOT_FSDP2.items():
+        if _is_on(given, name.upper()):
+            raise TrainingError(f"{name} {reason}")
+
+
+def _check_parallelism(given: Mapping[str, str]) -> None:
+    for kind in _SHARED_ROWS:
+        if given.get(f"PARALLELISM_CONFIG_{kind}_SIZE", "1") != "1":
+            raise TrainingError(
+                f"the parallelism of accelerate config shares a row between processes ({kind.lower()}_size), and "
+                f"demur harden gives each process rows of its own; set it to 1, or {_FSDP2}"
+            )
+
+
+def _is_on(given: Mapping[str, str], name: str) -> bool:
+    return given.get(name, "").lower() in _ON
 
 
 def _zero_stage(given: Mapping[str, str]) -> str:

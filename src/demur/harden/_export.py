@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from demur.harden._sharded import gather
 from demur.llm import Target, TargetConfig, full_memory_as_error, load_target
 from demur.paths import replace_folder_when_done, write_json
 from demur.training import quiet_transformers
@@ -13,30 +14,36 @@ from demur.training import quiet_transformers
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from demur.harden._module import BreakerModule
+
 _SOURCE = "demur_source.json"
 """Beside a merged base: the hash of what was merged."""
 _REMEDY = "merge on a machine with memory for the whole model, or leave merged out: the adapter is saved already"
 
 
-def export_adapter(target: Target, model: Any, folder: Path) -> None:
+def export_adapter(target: Target, module: BreakerModule, folder: Path, is_writer: bool = True) -> None:
     """Save the adapter as peft does, with the name and hash of its base.
 
     Parameters
     ----------
     target
         The base.
-    model
-        The ``PeftModel`` around it.
+    module
+        The breaker around it; where it is split all processes must call this.
     folder
         Written whole or not at all.
+    is_writer
+        Whether this process writes it.
 
     Raises
     ------
     StorageError
         The disk is full or not writable.
     """
-    with replace_folder_when_done(folder, f"saving {folder.name}") as part:
-        target.with_module(model).save_adapter(part)
+    weights = {name: gather(one) for name, one in module.model.named_parameters() if one.requires_grad}
+    if is_writer:
+        with replace_folder_when_done(folder, f"saving {folder.name}") as part:
+            target.with_module(module.model).save_adapter(part, weights)
 
 
 def export_merged(base: TargetConfig, adapter: Path, folder: Path) -> None:

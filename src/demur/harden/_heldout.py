@@ -73,7 +73,7 @@ class HeldOut:
             if short.assistant[1:].any():
                 cut.append((row.kind, short))
         adapted = self._target.with_module(self._module.model)
-        kl = token_kl(adapted, "adapters_off", [row for _, row in cut])
+        kl = self._module.inside(lambda: token_kl(adapted, "adapters_off", [row for _, row in cut]))
         places = np.repeat(np.arange(len(cut)), [int(row.assistant[1:].sum()) for _, row in cut])
         kinds = np.array([kind for kind, _ in cut])[places]
         by_kind = {str(kind): float(kl.values[kinds == kind].mean()) for kind in np.unique(kinds)}

@@ -1,7 +1,7 @@
 """``transformers.Trainer`` around a breaker: its schedule, exact splits of a step, validations, checkpoints.
 
-Imported only when a training starts. Nothing here knows which engine runs it: engines that keep a weight whole on
-every process come with accelerate's own launcher and settings; see ``_engine`` for those that do not.
+Imported only when a training starts. Which engine runs it is said by accelerate's own launcher and settings: one
+that keeps every weight whole on every process, or FSDP2 (see ``_sharded``); ``_engine`` refuses the others.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from demur.errors import TrainingError
+from demur.harden._checkpoint import (
+    OPTIMIZER_FILE,
+    WEIGHTS_FILE,
+    load_optimizer,
+    load_weights,
+    save_optimizer,
+    save_weights,
+)
 from demur.harden._schedule import schedule_losses
+from demur.harden._sharded import is_sharded, open_inside, settle_plugin
 from demur.harden._validate import Validation, is_enough
-from demur.training import GiveBackHeap, load_weights, prepare_folder, save_weights
+from demur.training import GiveBackHeap, prepare_folder, seeded
 
 if TYPE_CHECKING:
     from demur.harden._config import HardenConfig
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
     from demur.harden._pairs import PairCollator, PairDataset
 
 _NEVER = 2**30
-WEIGHTS_FILE = "model.safetensors"
 _VALIDATION = "eval_breaker"
 
 
@@ -43,6 +51,15 @@ class LoopPlan:
     """Measures held-out rows after a step."""
     progress: Callable[[int, int], None] | None = None
     """Told the step and the number of steps."""
+    settle: Callable[[bool], None] | None = None
+    """Measures what a step needs, once the module is where the engine wants it; told whether a training begins,
+    and does not go on from a checkpoint."""
+
+    def settle_module(self, is_new: bool) -> None:
+        """Call :attr:`settle`, whose random draws change none of the training's."""
+        if self.settle is not None:
+            with seeded(self.config.seed):
+                self.settle(is_new)
 
 
 def make_arguments(config: HardenConfig, folder: Path) -> TrainingArguments:
@@ -126,6 +143,9 @@ def run_loop(
     trainer = BreakerTrainer(module, data, collator, arguments, plan)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(GiveBackHeap())
+    if not trainer.is_fsdp_enabled:
+        module.to(arguments.device)
+        plan.settle_module(checkpoint is None)
     if checkpoint is None or not trainer.finish(checkpoint):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.state
@@ -144,6 +164,8 @@ class BreakerTrainer(Trainer):  # type: ignore[misc]
     """A trainer whose loss is divided by the tokens of the whole step, over all passes and processes."""
 
     control: Any
+    model: Any
+    optimizer: Any
     # compute_loss divides by what all passes of a step hold.
     loss_is_scaled_for_ga = True
 
@@ -163,6 +185,8 @@ class BreakerTrainer(Trainer):  # type: ignore[misc]
             train_dataset=data,
             callbacks=[FollowPlan(plan)],
         )
+        if self.is_fsdp_enabled:
+            settle_plugin(self.accelerator.state.fsdp_plugin, module)
         self._parts = torch.zeros(2, device=self.args.device)
 
     def finish(self, checkpoint: Path) -> bool:
@@ -171,6 +195,12 @@ class BreakerTrainer(Trainer):  # type: ignore[misc]
         if state.global_step < state.max_steps and not is_enough(read_validations(state), self._plan.config.stop):
             return False
         self.state = state
+        if self.is_fsdp_enabled:
+            # The trainer splits a module that it trains; what is left to do here needs it split as well.
+            self.create_optimizer()
+            self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+            open_inside(self.model)
+            self._plan.settle_module(False)
         self._load_from_checkpoint(str(checkpoint))
         return True
 
@@ -229,13 +259,39 @@ class BreakerTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save what is trained; where weights are split all processes must call it, and one writes."""
+        if self.is_fsdp_enabled:
+            # Not the whole base, of which each checkpoint would have a copy.
+            self._save(output_dir)
+        else:
+            super().save_model(output_dir, _internal_call)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_weights(self.model, folder / WEIGHTS_FILE)
+        save_weights(self.model, folder / WEIGHTS_FILE, self.args.should_save)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(self.model, Path(resume_from_checkpoint) / WEIGHTS_FILE)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.is_fsdp_enabled or self.args.should_save:
+            # The learning rate is constant: there is nothing to keep of its schedule.
+            save_optimizer(self.optimizer, Path(output_dir) / OPTIMIZER_FILE, self.args.should_save)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        own = Path(checkpoint or "none") / OPTIMIZER_FILE
+        if own.is_file():
+            load_optimizer(self.optimizer, own)
+        elif self.is_fsdp_enabled:
+            raise TrainingError(
+                f"the checkpoint {own.parent.name} was written by an earlier demur and cannot be split; delete "
+                "its folder to start over, or end the run without FSDP2"
+            )
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
 
 
 class FollowPlan(TrainerCallback):  # type: ignore[misc]
@@ -249,6 +305,12 @@ class FollowPlan(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, plan: LoopPlan) -> None:
         self._plan = plan
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Once the engine has the module: where weights are split, only now can a forward pass be made."""
+        if is_sharded(model):
+            open_inside(model)
+            self._plan.settle_module(state.global_step == 0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """After a step of the optimiser."""

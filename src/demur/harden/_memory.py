@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from demur.errors import NoMemoryError
+from demur.harden._sharded import count_parts
 from demur.training import TrainConfig, count_parameters, estimate_memory, measure_activations
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def plan_memory(module: BreakerModule, config: HardenConfig, longest: int, rows:
     rows
         Pairs of rows a forward pass.
     """
-    counts = count_parameters(module)
+    whole, parts = count_parameters(module), count_parts(module)
+    counts = replace(whole, total=whole.total // parts, trainable=whole.trainable // parts)
     activations = measure_activations(module, lambda length: _one_pair(module, length), longest)
     if activations.shape is not None:
         # What was measured is a pair of rows through the blocks that are run, not a row through the whole model.
@@ -59,13 +61,21 @@ def plan_memory(module: BreakerModule, config: HardenConfig, longest: int, rows:
     def estimate(is_recomputed: bool) -> MemoryEstimate:
         device: Literal["auto", "cpu"] = "cpu" if module.scales.device.type == "cpu" else "auto"
         settings = TrainConfig(batch_size=rows, gradient_checkpointing=is_recomputed, device=device)
-        return estimate_memory(counts, settings, activations, longest, loaded=True)
+        found = estimate_memory(counts, settings, activations, longest, loaded=True)
+        return replace(found, activations=found.activations + (_gathered_bytes(module) if parts > 1 else 0))
 
     if config.gradient_checkpointing != "auto":
         is_recomputed = config.gradient_checkpointing == "on"
         return MemoryPlan(estimate(is_recomputed), is_recomputed)
-    whole = estimate(False)
-    return MemoryPlan(whole, False) if whole.is_enough else MemoryPlan(estimate(True), True)
+    kept = estimate(False)
+    return MemoryPlan(kept, False) if kept.is_enough else MemoryPlan(estimate(True), True)
+
+
+def _gathered_bytes(module: BreakerModule) -> float:
+    """Bytes of the split weights that are whole at once: all beside the blocks, one block, and the next one."""
+    blocks = [sum(one.numel() * one.element_size() for one in block.parameters()) for block in module.stack.blocks]
+    total = sum(one.numel() * one.element_size() for one in module.parameters())
+    return float(total - sum(blocks) + 2 * max(blocks))
 
 
 def _one_pair(module: BreakerModule, length: int) -> dict[str, torch.Tensor]:

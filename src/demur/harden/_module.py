@@ -1,16 +1,18 @@
 """One module whose forward pass is a whole step: base states without gradient, adapted states, both losses.
 
-Everything a step computes happens inside one ``forward``, so engines that wrap a module (DDP, DeepSpeed) see
-all of it. Retain and breaker rows are one batch; blocks above the highest state that counts are not run, nor the
-head; each layer's loss is summed as soon as the layer is reached, and its base states are let go.
+Everything a step computes happens inside one ``forward``, so engines that wrap a module (DDP, DeepSpeed) or split
+its weights (FSDP2) see all of it; whatever else runs the model does so in :meth:`BreakerModule.inside`. Retain
+and breaker rows are one batch; blocks above the highest state that counts are not run, nor the head; each layer's
+loss is summed as soon as the layer is reached, and its base states are let go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ from demur.harden._losses import distance_sum, probe_sum, random_vector_sum, rer
 if TYPE_CHECKING:
     from demur.harden._config import HardenConfig
 
+T = TypeVar("T")
 States = dict[int, tuple[torch.Tensor | None, torch.Tensor | None]]
 """State to those of the tokens that count, ``(n, d)``: of retain rows, of breaker rows."""
 
@@ -80,11 +83,12 @@ class BreakerModule(nn.Module):
         self.objective = objective
         base = model.get_base_model()
         self.config = base.config
-        width, device = base.get_input_embeddings().weight.shape[1], base.device
-        # Kept in float32 and in every checkpoint.
-        self.register_buffer("scales", torch.ones(len(plan.retained), device=device))
-        self.register_buffer("directions", torch.zeros(len(plan.targets), width, device=device))
-        self.register_buffer("biases", torch.zeros(len(plan.targets), device=device))
+        width = base.get_input_embeddings().weight.shape[1]
+        # Kept in float32, and in every checkpoint; accelerate cannot spread what a state dict holds and FSDP2 does
+        # not split, so they are none of its.
+        self.register_buffer("scales", torch.ones(len(plan.retained)), persistent=False)
+        self.register_buffer("directions", torch.zeros(len(plan.targets), width), persistent=False)
+        self.register_buffer("biases", torch.zeros(len(plan.targets)), persistent=False)
 
     @property
     def stack(self) -> Stack:
@@ -128,7 +132,7 @@ class BreakerModule(nn.Module):
         """
         picks = Picks.of(tokens, is_breaker)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask}
-        base = self.trace(batch, picks, self._needed())
+        base = self._trace(batch, picks, self._needed())
         sums = _Sums(self, base, picks)
         with self.stack.watch(self.plan.retained, sums.add):
             last = self._run(batch)
@@ -140,6 +144,14 @@ class BreakerModule(nn.Module):
             "breaker": (weights[0] * breaker).detach(),
             "retain": (weights[1] * retain).detach(),
         }
+
+    def inside(self, work: Callable[[], T]) -> T:
+        """Call ``work`` as part of a forward pass: whoever runs the model otherwise than by a step does it here.
+
+        Where FSDP2 splits weights, those outside the blocks are whole in a forward pass alone. All processes must
+        call it, and with the same work.
+        """
+        return work()
 
     def trace(
         self,
@@ -161,6 +173,15 @@ class BreakerModule(nn.Module):
         is_adapted
             Whether the adapters are on; else these are the base model's own states, bit for bit.
         """
+        return self.inside(partial(self._trace, batch, picks, needed, is_adapted))
+
+    def _trace(
+        self,
+        batch: Mapping[str, torch.Tensor],
+        picks: Picks,
+        needed: Mapping[int, tuple[bool, bool]],
+        is_adapted: bool = False,
+    ) -> States:
         found: States = {}
 
         def keep(state: int, values: torch.Tensor) -> None:

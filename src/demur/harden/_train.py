@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,8 @@ def resolve_targets(config: HardenConfig, depth: int) -> tuple[int, ...]:
 class _Run:
     """One run, step by step; everything heavy is imported here."""
 
+    memory: MemoryPlan
+
     def __init__(self, config: HardenConfig, folder: Path, progress: Callable[[int, int], None] | None) -> None:
         self.config, self.folder, self.progress = config, folder, progress
 
@@ -132,19 +135,16 @@ class _Run:
             tokens, rows = self._encode(target, read)
             data = PairDataset(tokens, rows, config)
             collator = PairCollator(target.pad_id, config.data.max_tokens if self._is_faithful else None)
-            module.to(arguments.device)
-            self._calibrate(module, data, collator, arguments)
-            memory = self._plan_memory(module, data, arguments)
             held_out = HeldOut(module, target, rows, tokens, config, 2 * arguments.per_device_train_batch_size)
-            plan = LoopPlan(config, self._fingerprint(target, rows), held_out.measure, self.progress)
+            settle = partial(self._settle, module, data, collator, arguments)
+            plan = LoopPlan(config, self._fingerprint(target, rows), held_out.measure, self.progress, settle)
             state = run_loop(module, data, collator, arguments, plan)
             validations = read_validations(state)
             if validations and validations[-1].kl is None:
                 validations[-1] = replace(validations[-1], kl=held_out.measure_kl())
         left_out = count_left_out(read, rows)
         is_main = arguments.process_index == 0
-        if is_main:
-            self._export(target, module)
+        self._export(target, module, is_main)
         result = HardenResult(
             name=config.name,
             folder=self.folder,
@@ -158,7 +158,7 @@ class _Run:
             validations=tuple(validations),
             history=tuple(entry for entry in state.log_history if "loss" in entry),
             rows=rows.count() | {"left_out": left_out},
-            memory=memory.to_json(),
+            memory=self.memory.to_json(),
             seconds=time.perf_counter() - started,
             notes=(*note_rows(config, left_out, tokens.is_cut), *note_cosine(config, validations)),
         )
@@ -210,6 +210,19 @@ class _Run:
         )
         return tokens, usable
 
+    def _settle(
+        self,
+        module: BreakerModule,
+        data: PairDataset,
+        collator: PairCollator,
+        arguments: TrainingArguments,
+        is_new: bool,
+    ) -> None:
+        """What is measured before the first step, of which a checkpoint holds all but the memory."""
+        if is_new:
+            self._calibrate(module, data, collator, arguments)
+        self.memory = self._plan_memory(module, data, arguments)
+
     def _calibrate(
         self, module: BreakerModule, data: PairDataset, collator: PairCollator, arguments: TrainingArguments
     ) -> None:
@@ -236,11 +249,11 @@ class _Run:
             recompute_activations(module)
         return found
 
-    def _export(self, target: Target, module: BreakerModule) -> None:
+    def _export(self, target: Target, module: BreakerModule, is_main: bool) -> None:
         from demur.harden._export import export_adapter, export_merged
 
-        export_adapter(target, module.model, self.folder / "adapter")
-        if self.config.merged:
+        export_adapter(target, module, self.folder / "adapter", is_main)
+        if self.config.merged and is_main:
             export_merged(target.config, self.folder / "adapter", self.folder / "merged")
 
     def _fingerprint(self, target: Target, rows: HardenRows) -> str:

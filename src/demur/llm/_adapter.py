@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def _hash_found(folder: str | Path, patterns: tuple[str, ...]) -> str:
     return hash_files(path for path in sorted(Path(folder).iterdir()) if any(path.match(one) for one in patterns))
 
 
-def save_adapter(module: Any, folder: Path, base: str, base_hash: str | None) -> None:
+def save_adapter(
+    module: Any, folder: Path, base: str, base_hash: str | None, weights: Mapping[str, Any] | None = None
+) -> None:
     """Save a model's adapter as peft does, with the name and the hash of its base.
 
     Parameters
@@ -71,6 +74,8 @@ def save_adapter(module: Any, folder: Path, base: str, base_hash: str | None) ->
         Name of the base, as given to load it; it stands in ``adapter_config.json`` too.
     base_hash
         See :func:`hash_weights`; None where the base was never saved.
+    weights
+        The adapter's tensors by their names in ``module``; None where it holds them whole.
 
     Raises
     ------
@@ -86,7 +91,7 @@ def save_adapter(module: Any, folder: Path, base: str, base_hash: str | None) ->
         with full_disk_as_os_error():
             folder.mkdir(parents=True, exist_ok=True)
             # "auto" would look for the base on a hub, to see whether its vocabulary grew.
-            module.save_pretrained(str(folder), save_embedding_layers=False)
+            module.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
     except OSError as error:
         raise translate_os_error(error, f"saving the adapter {folder.name}") from error
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -133,8 +133,15 @@ class Target:
         with self.module.disable_adapter():
             yield self
 
-    def save_adapter(self, folder: str | Path) -> None:
+    def save_adapter(self, folder: str | Path, weights: Mapping[str, Any] | None = None) -> None:
         """Save the adapter with the name and the hash of its base, which loading it checks.
+
+        Parameters
+        ----------
+        folder
+            Made where it is not there.
+        weights
+            The adapter's tensors by their names in the module; None where the module holds them whole.
 
         Raises
         ------
@@ -146,7 +153,7 @@ class Target:
         if not self.has_adapter:
             raise UsageError(f"'{self.name}' has no adapter to save; train one, or save the model itself")
         base = hash_weights(self.folder) if self.folder else None
-        save_adapter(self.module, Path(folder), self.config.model, base)
+        save_adapter(self.module, Path(folder), self.config.model, base, weights)
 
     def render(self, conversation: Conversation, *, generation_prompt: bool = True) -> str:
         """The text a model reads; see :meth:`Chat.render`."""

@@ -222,7 +222,9 @@ def measure_activations(
 def _count_kept(module: nn.Module, batch: dict[str, Any]) -> float:
     import torch
 
-    own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    # Of a weight that is split between processes, this one's part.
+    parts = [one.to_local() if hasattr(one, "to_local") else one for one in module.parameters()]
+    own = {part.untyped_storage().data_ptr() for part in parts}
     found: dict[int, torch.Tensor] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

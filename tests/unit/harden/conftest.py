@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +139,46 @@ def make_config(values: dict[str, Any]) -> Callable[..., Any]:
     from demur.harden import HardenConfig
 
     return lambda **changes: parse_settings(HardenConfig, merge_values(values, changes))
+
+
+@pytest.fixture
+def breaker(make_model: Callable[..., Any]) -> Any:
+    """Two adapted blocks of three, whose adapters do something."""
+    import torch
+
+    from demur.harden import LoraSettings
+    from demur.harden._blocks import attach_lora, find_stack, nudge_adapters
+    from demur.harden._module import BreakerModule, StatePlan
+
+    model = make_model()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        adapted = attach_lora(model, find_stack(model), 2, LoraSettings(rank=4, dropout=0.0))
+        nudge_adapters(adapted, 0.1)
+    return BreakerModule(adapted, StatePlan(targets=(1, 2), retained=(1, 2), blocks=2, faithful=False))
+
+
+@pytest.fixture
+def make_split() -> Iterator[Callable[[Any], Any]]:
+    """Splits a breaker as FSDP2 does, in a group of this process alone, whose part of each weight is all of it."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    def split(module: Any) -> Any:
+        mesh = init_device_mesh("cpu", (1,))
+        for block in module.stack.blocks:
+            fully_shard(block, mesh=mesh)
+        return fully_shard(module, mesh=mesh)
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        yield split
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.fixture
+def split_breaker(breaker: Any, make_split: Callable[[Any], Any]) -> Any:
+    """The breaker, split."""
+    return make_split(breaker)

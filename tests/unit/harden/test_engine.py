@@ -13,19 +13,30 @@ import torch
 from demur.errors import ConfigError, TrainingError
 from demur.harden._engine import check_engine, check_types
 
+FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+PARALLEL = {"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}
+
 
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({"ACCELERATE_USE_FSDP": "true"}, r"FSDP keeps every weight in pieces, .* plain multi-GPU"),
-        ({"ACCELERATE_USE_FSDP": "1", "FSDP_VERSION": "2"}, r"FSDP keeps every weight in pieces"),
+        # Nothing said is the first version.
+        ({"ACCELERATE_USE_FSDP": "true"}, r"FSDP in its first version hides .* FSDP2 \(fsdp_version: 2 in accel"),
+        ({"ACCELERATE_USE_FSDP": "1", "FSDP_VERSION": "1"}, r"FSDP in its first version hides .* multi-GPU"),
         (
             {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
-            r"ZeRO-3 keeps every weight .* set zero_stage to 1 or 2",
+            r"ZeRO-3 keeps every weight .* set zero_stage to 1 or 2 .* FSDP2 \(fsdp_version: 2 in accelerate c",
         ),
+        (
+            {**FSDP2, "FSDP_ACTIVATION_CHECKPOINTING": "true"},
+            r"fsdp_activation_checkpointing wraps the blocks .* false .* gradient_checkpointing: on for the run",
+        ),
+        ({**FSDP2, "FSDP_OFFLOAD_PARAMS": "true"}, r"fsdp_offload_params keeps weights on the CPU, .* false in"),
+        ({**PARALLEL, "PARALLELISM_CONFIG_TP_SIZE": "2"}, r"shares a row between processes \(tp_size\), .* to 1"),
+        ({**PARALLEL, "PARALLELISM_CONFIG_CP_SIZE": "4"}, r"shares a row between processes \(cp_size\)"),
     ],
 )
-def test_engines_with_weights_in_pieces_are_refused(environ: dict[str, str], said: str) -> None:
+def test_engines_that_cannot_train_a_breaker_are_refused(environ: dict[str, str], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
         check_engine(environ)
 
@@ -46,10 +57,13 @@ def test_the_stage_of_deepspeeds_own_file_counts(tmp_path: Path, stage: int) -> 
     [
         {},
         {"ACCELERATE_USE_FSDP": "false"},
+        FSDP2,
+        {**FSDP2, "FSDP_CPU_RAM_EFFICIENT_LOADING": "true", "FSDP_OFFLOAD_PARAMS": "false"},
+        {**PARALLEL, **FSDP2, "PARALLELISM_CONFIG_DP_SHARD_SIZE": "8", "PARALLELISM_CONFIG_TP_SIZE": "1"},
         {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
     ],
 )
-def test_engines_with_whole_weights_pass(environ: dict[str, str]) -> None:
+def test_engines_that_can_pass(environ: dict[str, str]) -> None:
     check_engine(environ)
 
 

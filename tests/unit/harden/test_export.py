@@ -10,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from demur.errors import NoMemoryError, StorageError
-from demur.harden._export import save_merged, unwrap_base
+from demur.harden._export import export_adapter, save_merged, unwrap_base
 from demur.llm import TargetConfig
 from demur.paths import replace_folder_when_done
 
@@ -84,3 +86,17 @@ def test_a_merged_base_tells_what_was_merged(make_target: Callable[..., Any], tm
     save_merged(target, tmp_path / "base")
     found = json.loads((tmp_path / "base" / "demur_source.json").read_text(encoding="utf-8"))
     assert found == {"target": target.fingerprint}
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_an_adapter_is_saved_whole_by_the_writer_alone(
+    breaker: Any, make_split: Callable[..., Any], make_target: Callable[..., Any], tmp_path: Path, is_split: bool
+) -> None:
+    wanted = {name: one.detach().clone() for name, one in breaker.model.named_parameters() if one.requires_grad}
+    module = make_split(breaker) if is_split else breaker
+    export_adapter(make_target(), module, tmp_path / "adapter", is_writer=False)
+    assert list(tmp_path.iterdir()) == []
+    export_adapter(make_target(), module, tmp_path / "adapter")
+    found = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert {name.replace(".weight", ".default.weight") for name in found} == wanted.keys()
+    assert all(torch.equal(one, wanted[name.replace(".weight", ".default.weight")]) for name, one in found.items())

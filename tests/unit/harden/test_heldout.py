@@ -101,3 +101,12 @@ def test_kl_is_measured_when_it_is_its_turn_and_by_kind(measured: Callable[..., 
         tokens[row.kind] += len(row.conversation.messages[-1].content) + 1
     assert kl.tokens == sum(tokens.values())
     assert kl.mean == pytest.approx(sum(kl.kinds[kind] * count for kind, count in tokens.items()) / kl.tokens)
+
+
+def test_kl_is_measured_inside_a_forward_pass(
+    measured: Callable[..., Any], module: BreakerModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(module, "inside", lambda work: calls.append(1) or work())
+    measured()[0].measure_kl()
+    assert calls == [1]

@@ -105,3 +105,43 @@ def test_other_processes_are_told_the_checkpoint_and_clear_nothing_away(
     arguments = SimpleNamespace(process_index=1, world_size=2)
     plan = LoopPlan(make_config(), "abc", lambda step: None)  # type: ignore[arg-type, return-value]
     assert _find_checkpoint(tmp_path, arguments, plan) == tmp_path / "checkpoint-3"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("step", "is_new"), [(0, True), (2, False)])
+def test_a_split_module_is_settled_once_the_engine_has_it(
+    make_config: Make, split_breaker: Any, step: int, is_new: bool
+) -> None:
+    told: list[bool] = []
+    plan = LoopPlan(make_config(), "", lambda step: None, settle=told.append)  # type: ignore[arg-type, return-value]
+    FollowPlan(plan).on_train_begin(None, SimpleNamespace(global_step=step), None, model=split_breaker)
+    assert told == [is_new]
+    assert split_breaker.inside(lambda: 3) == 3
+
+
+def test_a_whole_module_is_not_settled_a_second_time(make_config: Make, breaker: Any) -> None:
+    plan = LoopPlan(make_config(), "", lambda step: None, settle=lambda _: pytest.fail("settled"))  # type: ignore[arg-type, return-value]
+    FollowPlan(plan).on_train_begin(None, SimpleNamespace(global_step=0), None, model=breaker)
+
+
+def test_what_is_measured_before_a_step_draws_nothing_from_the_training(make_config: Make) -> None:
+    drawn: list[float] = []
+    plan = LoopPlan(
+        make_config(),
+        "",
+        lambda step: None,  # type: ignore[arg-type, return-value]
+        settle=lambda _: drawn.append(float(torch.rand(()))),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        wanted = float(torch.rand(()))
+        torch.manual_seed(7)
+        plan.settle_module(True)
+        assert float(torch.rand(())) == wanted
+        plan.settle_module(True)
+    assert drawn[0] == drawn[1]
+
+
+def test_a_checkpoint_of_an_earlier_demur_cannot_be_split(tmp_path: Path) -> None:
+    trainer = SimpleNamespace(is_fsdp_enabled=True)
+    with pytest.raises(TrainingError, match=r"checkpoint-3 was written by an earlier demur .* delete its folder"):
+        BreakerTrainer._load_optimizer_and_scheduler(trainer, str(tmp_path / "checkpoint-3"))  # type: ignore[arg-type]

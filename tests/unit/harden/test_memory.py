@@ -80,3 +80,27 @@ def test_recomputed_activations_are_reckoned_of_the_blocks_that_run(
     inputs = 4.0 * 4 * 64 * (2 * 32) * 2
     ratio = estimate_memory.__globals__["_BACKWARD_SHARE"] + 1
     assert found == pytest.approx(whole / 2 + inputs * ratio)
+
+
+def test_of_split_weights_a_process_holds_its_part_and_two_blocks_whole(
+    module: BreakerModule, make_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = memory.plan_memory(module, make_config(), 64, 4).estimate
+    monkeypatch.setattr(memory, "count_parts", lambda _: 4)
+    found = memory.plan_memory(module, make_config(), 64, 4).estimate
+    for name in ("weights", "gradients", "optimizer"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name) / 4, rel=1e-4)
+    blocks = [sum(one.numel() for one in block.parameters()) for block in module.stack.blocks]
+    total = sum(one.numel() for one in module.parameters())
+    gathered = 4 * (total - sum(blocks) + 2 * max(blocks))
+    assert found.activations - whole.activations == pytest.approx(gathered)
+
+
+def test_a_split_module_is_measured_as_a_whole_one(
+    breaker: Any, make_split: Callable[..., Any], make_config: Callable[..., Any]
+) -> None:
+    """In one process; what weights take while they are whole is not counted as kept."""
+    whole = memory.plan_memory(breaker, make_config(), 64, 4).estimate
+    found = memory.plan_memory(make_split(breaker), make_config(), 64, 4).estimate
+    assert found.activations == pytest.approx(whole.activations, rel=0.01)
+    assert (found.weights, found.gradients, found.optimizer) == (whole.weights, whole.gradients, whole.optimizer)

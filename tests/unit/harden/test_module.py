@@ -247,3 +247,20 @@ def test_states_are_planned_by_the_retain_loss(make_config: Make) -> None:
     assert plan_states(make_config(), (1, 2)) == SCALED
     assert plan_states(make_config(retain_loss="faithful"), (1, 2)) == FAITHFUL
     assert (SCALED.layers, FAITHFUL.layers) == (2, 4)
+
+
+def test_whoever_traces_states_does_so_inside_a_forward_pass(
+    make_module: Make, batch: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a step, which is a forward pass, does not begin a second one."""
+    module, calls = make_module(), []
+    monkeypatch.setattr(module, "inside", lambda work: calls.append(1) or work())
+    module(**batch, weights=torch.ones(2))
+    assert calls == []
+    module.trace(batch, Picks.of(batch["tokens"], batch["is_breaker"]), {1: (True, False)})
+    assert calls == [1]
+
+
+def test_measured_buffers_are_no_part_of_the_state_dict(make_module: Make) -> None:
+    """Accelerate spreads a state dict between processes and knows weights alone."""
+    assert {name for name in make_module().state_dict() if "." not in name} == set()

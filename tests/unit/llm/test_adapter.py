@@ -48,6 +48,16 @@ def test_a_saved_adapter_names_its_base_as_it_was_given(adapted):
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
 
 
+def test_weights_that_are_given_are_saved_in_place_of_the_modules(adapted, tmp_path):
+    """Of a module whose weights are split between processes, say."""
+    base, _, target = adapted
+    found = {name: torch.full_like(one, 0.5) for name, one in target.module.named_parameters() if ".lora_" in name}
+    target.save_adapter(tmp_path / "given", found)
+    saved = [one for name, one in load(base, tmp_path / "given").module.named_parameters() if ".lora_" in name]
+    assert len(saved) == len(found) > 0
+    assert all(bool((one == 0.5).all()) for one in saved)
+
+
 def test_the_base_may_have_moved(adapted, tmp_path):
     base, adapter, _ = adapted
     assert load(shutil.copytree(base, tmp_path / "elsewhere"), adapter).has_adapter
