@@ -138,10 +138,14 @@ def purge_store(
     end = _before(older_than)
     with _open(url, config) as store:
         if texts_only:
-            print(f"{store.purge_texts(end)} rows lost their texts")
+            done = {"texts": store.purge_texts(end)}
+            print(f"{done['texts']} rows lost their texts")
         else:
             done = store.purge(end, tables.split(",")) if tables else store.purge(end)
             print("".join(f"{name}: {rows} rows deleted\n" for name, rows in done.items()), end="")
+        store.audit(
+            "system", "purge", end.isoformat(timespec="seconds"), {"rows": done, "by": "demur store purge"}
+        )
     waits = _spool(spool, config)
     if waits is not None:
         print(f"quarantine: {waits.purge(end)} rows deleted")

@@ -176,6 +176,8 @@ def test_rows_are_deleted_by_age(demur, store, age):
     done = demur("store", "purge", "--older-than", age)
     assert "predictions: 1 rows deleted\nfeedback: 1 rows deleted\n" in done.out
     assert [row.request_id for row in store.predictions()] == ["r2"]
+    (line,) = store.audit_log(act="purge")
+    assert (line.facts["rows"]["predictions"], line.facts["by"]) == (1, "demur store purge")
 
 
 def test_texts_alone_are_deleted_and_other_tables_where_named(demur, store, tmp_path):
@@ -183,7 +185,7 @@ def test_texts_alone_are_deleted_and_other_tables_where_named(demur, store, tmp_
     store.audit("system", "act", "target")
     assert demur("store", "purge", "--older-than", "1w", "--texts-only").out == "1 rows lost their texts\n"
     assert (
-        demur("store", "purge", "--older-than", "2999-01-01", "--tables", "audit").out == "audit: 1 rows deleted\n"
+        demur("store", "purge", "--older-than", "2999-01-01", "--tables", "audit").out == "audit: 2 rows deleted\n"
     )
     assert [row.prompt for row in store.predictions()] == [None]
     (tmp_path / "spool").mkdir()
