@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from demur.config import Settings
@@ -11,6 +13,7 @@ from demur.errors import DataError
 from demur.metrics._drift_permute import DriftTest, Permutations, draw_members, sequential_p_value
 from demur.metrics._inputs import BoolArray, FloatArray
 
+Reals = NDArray[np.floating[Any]]
 _LEAST = 10
 """Rows of a side below which neither test is made."""
 _NO_ROWS = f"fewer than {_LEAST} rows on one side"
@@ -71,10 +74,12 @@ def mmd_test(
     kernel = np.exp(-distances / width)
     np.fill_diagonal(kernel, 0.0)
     sums, total = kernel.sum(axis=1), float(kernel.sum())
+    # Half the time in single precision, whose error is a thousandth of what a permutation changes.
+    small = kernel.astype(np.float32)
 
     def squared(members: FloatArray) -> FloatArray:
         """Estimates ``(d,)`` for choices of the window's rows ``(d, n + m)``."""
-        within = ((members @ kernel) * members).sum(axis=1)
+        within = ((members.astype(np.float32) @ small) * members).sum(axis=1)
         across = members @ sums - within
         rest = total - within - 2 * across
         return np.asarray(rest / (n * (n - 1)) + within / (m * (m - 1)) - 2 * across / (n * m))
@@ -134,11 +139,12 @@ def classifier_test(
     rows = np.concatenate([first, second])
     spread = rows.std(axis=0)
     rows = (rows - rows.mean(axis=0))[:, spread > 1e-12] / spread[spread > 1e-12]
-    rows = np.concatenate([rows, np.ones((n + m, 1))], axis=1)
+    rows = np.concatenate([rows, np.ones((n + m, 1))], axis=1).astype(np.float32)
     folds = np.random.default_rng(settings.seed).permutation(n + m) % config.folds
 
     def areas(members: FloatArray) -> FloatArray:
-        found = [_fold_areas(rows, folds == fold, members.T, config) for fold in range(config.folds)]
+        sides = members.T.astype(np.float32)  # (n + m, d)
+        found = [_fold_areas(rows, folds == fold, sides, config) for fold in range(config.folds)]
         return np.asarray(np.mean(found, axis=0))
 
     statistic = float(areas(np.concatenate([np.zeros(n), np.ones(m)])[None])[0])
@@ -148,24 +154,22 @@ def classifier_test(
     return DriftTest(name, statistic, p, n, m, f"{draws} permutations, each fitted again")
 
 
-def fit_logistic(rows: FloatArray, members: FloatArray, config: ClassifierTestConfig) -> FloatArray:
+def fit_logistic(rows: Reals, members: Reals, config: ClassifierTestConfig) -> Reals:
     """Weights ``(d, p)`` of ridge logistic regressions of ``p`` columns of 0 and 1 ``(n, p)`` on rows ``(n, d)``.
 
     The last column of the rows is the constant, which is not penalised.
     """
-    penalty = np.full(rows.shape[1], config.penalty * len(rows))
+    penalty = np.full(rows.shape[1], config.penalty * len(rows), dtype=rows.dtype)
     penalty[-1] = 1e-6
     inverse = np.linalg.inv(rows.T @ rows / 4 + np.diag(penalty))
-    weights = np.zeros((rows.shape[1], members.shape[1]))
+    weights = np.zeros((rows.shape[1], members.shape[1]), dtype=rows.dtype)
     for _ in range(config.steps):
         chances = 1 / (1 + np.exp(-np.clip(rows @ weights, -30, 30)))
         weights += inverse @ (rows.T @ (members - chances) - penalty[:, None] * weights)
     return weights
 
 
-def _fold_areas(
-    rows: FloatArray, held: BoolArray, members: FloatArray, config: ClassifierTestConfig
-) -> FloatArray:
+def _fold_areas(rows: Reals, held: BoolArray, members: Reals, config: ClassifierTestConfig) -> FloatArray:
     """Areas ``(p,)`` on the rows held out, for each column of members ``(n + m, p)``."""
     from scipy import stats
 
