@@ -68,6 +68,7 @@ class Pool:
         self.problems: dict[str, str] = {}
         """Version to why it could not be loaded."""
         self._retry_at: dict[str, float] = {}
+        self._tried: dict[str, ServedModel] = {}
 
     def update(self, champions: Iterable[ModelRow], others: Iterable[ModelRow] = ()) -> bool:
         """Load what is missing, then exchange the models at once; whether anything changed.
@@ -102,7 +103,7 @@ class Pool:
             return True
 
     def check(self, row: ModelRow) -> None:
-        """Load a model as a trial, unless it is here.
+        """Load a model as a trial, unless it is here; the next update that wants it takes it as it is.
 
         Raises
         ------
@@ -110,12 +111,14 @@ class Pool:
             It cannot be loaded; or another error of demur, as loading says.
         """
         if row.version not in self.state.models:
-            self._load(row).close()
+            model = self._load(row)
+            with self._lock:
+                self._tried.setdefault(row.version, model)
 
     def close(self) -> bool:
         """Finish what waits in every model; whether all ended in time."""
         with self._lock:
-            done = [model.close(self._grace_s) for model in self.state.models.values()]
+            done = [model.close(self._grace_s) for model in (*self.state.models.values(), *self._tried.values())]
             for thread in self._closing:
                 thread.join(self._grace_s)
             return all(done)
@@ -127,7 +130,7 @@ class Pool:
             yield row.version, known
         elif self._retry_at.get(row.version, 0.0) <= time.monotonic():
             try:
-                loaded = self._load(row)
+                loaded = self._tried.pop(row.version, None) or self._load(row)
             except DemurError as error:
                 self.problems[row.version] = str(error)
                 self._retry_at[row.version] = time.monotonic() + _RETRY_S

@@ -130,6 +130,32 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_one_before_serving(make_poo
     assert pool.problems == {}
 
 
+def test_a_model_that_was_tried_is_not_loaded_again(make_pool, rows):
+    loaded = []
+
+    def load(row):
+        loaded.append(row.version)
+        return load_row(row)
+
+    champion, successor = rows
+    pool = make_pool(load)
+    pool.update([champion])
+    pool.check(successor)
+    pool.check(champion)
+    assert pool.state.find("refusal", None).version == champion.version
+    pool.update([successor])
+    assert loaded == [champion.version, successor.version]
+    assert pool.state.find("refusal", None).version == successor.version
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_trial(make_pool, rows):
+    def load(row):
+        raise ArtifactError("it is damaged")
+
+    with pytest.raises(ArtifactError, match="damaged"):
+        make_pool(load).check(rows[0])
+
+
 def test_a_model_of_two_tasks_is_loaded_once(make_pool, dual_folder):
     loaded = []
 
