@@ -275,7 +275,9 @@ def test_help_imports_click_and_the_standard_library():
     assert after_help() & (HEAVY | NOT_IN_ROOT_HELP) == set()
 
 
-@pytest.mark.parametrize("verb", ["run", "score", "compare", "data", "models", "config", "harden", "serve", "store"])
+@pytest.mark.parametrize(
+    "verb", ["run", "score", "compare", "data", "models", "config", "harden", "serve", "store"]
+)
 def test_help_of_a_verb_imports_nothing_heavy(verb):
     assert after_help(verb) & HEAVY == set()
 
