@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 import yaml
 from tests.conftest import make_rows
+from tests.integration.guards import RunningGuard
 from tests.retraining import TASK, World, answer, wait_until
 
 from demur.serve.experiments import Move, move_experiment
 from demur.serve.retrain import open_retrains, stop_retrain
-from demur.store import open_store, utc_now
+from demur.store import PredictionFilter, open_store, utc_now
 
 pytestmark = pytest.mark.slow
 HOUR = timedelta(hours=1)
@@ -150,3 +151,52 @@ def test_stopped_while_it_trains_it_ends_with_its_process(start, store, row, tmp
     wait_until(lambda: not (tmp_path / "retrain" / "runs" / row.id / "data").exists())
     assert store.retrain(row.id).facts["reason"] == "stopped by k1"
     assert len(store.models(TASK)) == 1
+
+
+def test_from_feedback_over_http_to_a_new_champion_that_answers(world, tmp_path):
+    """The whole of it behind a real server: answers, feedback, retraining, shadow, promotion."""
+    guard = RunningGuard(
+        tmp_path,
+        [world.champion],
+        refresh_s=0.5,
+        text={"log": "full"},
+        monitor={"enabled": False},
+        experiments={"every_s": 0.5, "lag_s": 0, "settle_s": 0},
+        retrain=world.config(tmp_path / "retrain"),
+    )
+    try:
+        with guard.client() as client:
+            old = client.get("/admin/models").json()["models"][0]["version"]
+            for row in make_rows(50, first=1000):
+                tell_truth(client, row)
+            made = client.post("/admin/retrain", json={"task": TASK}).json()
+            path = f"/admin/retrain/{made['id']}"
+
+            def has_stage(*stages):
+                return client.get(path).json()["stage"] in stages
+
+            guard.wait_until(lambda: has_stage("shadow", "failed", "rejected"), "it was not trained")
+            shown = client.get(path).json()
+            assert shown["stage"] == "shadow", shown["facts"].get("reason")
+            new, experiment = shown["facts"]["challenger"], shown["facts"]["experiment"]
+
+            def has_judged():
+                assert tell_truth(client, make_rows(2, first=3000)[0]) == old
+                with open_store(guard.database) as store:
+                    return store.predictions(where=PredictionFilter(version=new, is_shadow=True))
+
+            guard.wait_until(has_judged, "the challenger did not judge in the shadow")
+            assert client.post(f"/admin/experiments/{experiment}/promote", json={}).status_code == 200
+            guard.wait_until(lambda: has_stage("promoted"), "its end was not noticed")
+            guard.wait_until(lambda: tell_truth(client, make_rows(1)[0]) == new, "the champion of before answers")
+    finally:
+        guard.kill()
+
+
+def tell_truth(client, row):
+    """Have a row judged and say what it really is; the version that answered."""
+    answer = client.post("/v1/classify", json={"input": {"prompt": row["prompt"], "response": row["response"]}})
+    assert answer.status_code == 200, answer.text
+    said = {"id": answer.json()["id"], "task": TASK, "label": row[TASK]}
+    assert client.post("/v1/feedback", json=said).status_code == 200
+    return answer.json()["results"][0]["tasks"][TASK]["version"]

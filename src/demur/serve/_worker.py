@@ -46,6 +46,7 @@ def main() -> None:
         if place.role == "controller":
             from demur.serve.control import run_controller
 
+            say("ready")
             run_controller(place.config, watch_parent=True)
         else:
             Worker(place).run()
