@@ -63,11 +63,11 @@ def test_the_scheme_is_not_case_sensitive(clock, header):
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Bearer x", f"Bearer {TEXT}x", f"Bearer {TEXT[:-1]}", f"Basic {TEXT}", TEXT, "", "Bearer ü"],
+    ["Bearer", "Bearer x", "Bearer {0}x", "Bearer {1}", "Basic {0}", "{0}", "", "Bearer ü"],
 )
 def test_a_wrong_key_is_refused(clock, header):
     with pytest.raises(ApiError, match="not known, or revoked") as caught:
-        admit(make_gate(Keys(ROW), clock), header)
+        admit(make_gate(Keys(ROW), clock), header.format(TEXT, TEXT[:-1]))
     assert caught.value.status == 401
     assert caught.value.headers["WWW-Authenticate"].startswith("Bearer")
 
