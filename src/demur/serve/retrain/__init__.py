@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from demur._lazy import attach
 
 if TYPE_CHECKING:
+    from demur.serve.retrain._compare import compare as compare
     from demur.serve.retrain._config import CompareConfig as CompareConfig
     from demur.serve.retrain._config import GatherConfig as GatherConfig
     from demur.serve.retrain._config import LabelFile as LabelFile
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from demur.serve.retrain._gate import GuardedSlice as GuardedSlice
     from demur.serve.retrain._gate import JudgedSet as JudgedSet
     from demur.serve.retrain._gate import pass_gate as pass_gate
+    from demur.serve.retrain._gather import gather as gather
     from demur.serve.retrain._install import make_step as make_step
     from demur.serve.retrain._noninferior import NonInferiority as NonInferiority
     from demur.serve.retrain._noninferior import noninferiority as noninferiority
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from demur.serve.retrain._stages import stop_retrain as stop_retrain
     from demur.serve.retrain._step import Retrainer as Retrainer
     from demur.serve.retrain._step import Served as Served
+    from demur.serve.retrain._train import train as train
     from demur.serve.retrain._votes import decide_labels as decide_labels
 
 __getattr__, __dir__, __all__ = attach(
@@ -55,7 +58,9 @@ __getattr__, __dir__, __all__ = attach(
         "Served": "_step",
         "TaskConfig": "_config",
         "check_task": "_routes",
+        "compare": "_compare",
         "decide_labels": "_votes",
+        "gather": "_gather",
         "make_step": "_install",
         "noninferiority": "_noninferior",
         "open_retrains": "_stages",
@@ -64,6 +69,7 @@ __getattr__, __dir__, __all__ = attach(
         "resolve_paths": "_config",
         "router": "_routes",
         "stop_retrain": "_stages",
+        "train": "_train",
         "view_retrain": "_routes",
     },
 )

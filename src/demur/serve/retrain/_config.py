@@ -86,6 +86,11 @@ class CompareConfig(Settings):
         lt=0.5,
         description="Largest chance that a challenger is accepted that is worse by the margin on some slice.",
     )
+    joint: bool = Field(
+        default=False,
+        description="Whether claims of no worse must hold all together (Holm); a wrong acceptance has at most the "
+        "chance alpha either way, since every claim must be shown.",
+    )
     min_rows: int = Field(default=30, ge=10, description="Rows below which a slice is said to be too small.")
     slices: tuple[str, ...] = Field(
         default=COMMON_SLICES, description="Columns by whose values rows are cut into guarded slices."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from demur.analysis import AnalysisConfig, Pair, Predicted, adjust_holm, compare_pairs, to_plain
 from demur.serve.retrain._config import CompareConfig
-from demur.serve.retrain._noninferior import FEW_GROUPS, NonInferiority, noninferiority
+from demur.serve.retrain._noninferior import FEW_GROUPS, NonInferiority, noninferiority, score_z
 
 if TYPE_CHECKING:
     from demur.tasks import Task
@@ -52,6 +53,7 @@ class GuardedSlice:
     accuracy_champion: float
     accuracy_challenger: float
     p_holm: float | None = None
+    """Of the same claim beside those of all other slices; of a slice that is too small, of being worse."""
     verdict: str = "too_small"
     """``no_worse``, ``worse`` (by the margin, as it looks, or surely by some), ``not_shown``, or ``too_small``."""
 
@@ -96,10 +98,12 @@ class GateReport:
 def pass_gate(task: Task, sets: Sequence[JudgedSet], config: CompareConfig) -> GateReport:
     """Compare two models on every set and slice.
 
-    Every slice is tested for non-inferiority on its own, and Holm's procedure keeps the chance that any claim of
-    "no worse" is wrong at ``alpha``; all must be shown. A slice on which even the champion's very own answers
-    would not be enough is left out of the family and named in the warnings; it counts against the challenger all
-    the same where it is surely worse there.
+    Every slice is tested for non-inferiority at ``alpha``, and all must be shown: then a challenger that is worse
+    by the margin on some slice is accepted at most so often, however many slices there are. Where ``joint`` is
+    set, Holm's procedure also makes the single claims hold together. A slice on which even the champion's very own
+    answers would not be enough is not tested and named in the warnings; it counts against the challenger all the
+    same where it is surely worse there, by Holm's procedure over those slices: there one finding is enough to
+    refuse, and many small slices would find something by chance.
 
     Parameters
     ----------
@@ -112,14 +116,18 @@ def pass_gate(task: Task, sets: Sequence[JudgedSet], config: CompareConfig) -> G
 
     References
     ----------
-    Berger, Multiparameter hypothesis testing and acceptance sampling, Technometrics 24, 1982, theorem 1: where all
-    claims must be shown, the chance of a wrong acceptance is that of the worst slice; Holm, Scand. J. Statist. 6,
-    1979, makes each claim hold beside the others.
+    Berger, Multiparameter hypothesis testing and acceptance sampling, Technometrics 24, 1982, theorem 1 (where all
+    claims must be shown, each may be tested at the whole level); Holm, Scand. J. Statist. 6, 1979.
     """
     slices = [one for found in sets for one in _cut(task, found, config)]
     tested = choose_testable([one.result for one in slices], config)
-    adjusted = adjust_holm([one.result.p if is_in else None for one, is_in in zip(slices, tested, strict=True)])
-    judged = tuple(_judge(one, p, config) for one, p in zip(slices, adjusted, strict=True))
+    chosen = list(zip(slices, tested, strict=True))
+    shown = adjust_holm([one.result.p if is_in else None for one, is_in in chosen])
+    worse = adjust_holm([None if is_in else one.result.p_worse for one, is_in in chosen])
+    judged = tuple(
+        _judge(one, p_shown, config) if p_shown is not None else _judge_small(one, p_worse, config)
+        for one, p_shown, p_worse in zip(slices, shown, worse, strict=True)
+    )
     pairs = {found.name: _compare(task, found, config) for found in sets}
     reasons = [*_score_reasons(pairs, config), *_slice_reasons(judged, config)]
     small = [one.title for one in judged if one.verdict == "too_small"]
@@ -128,10 +136,10 @@ def pass_gate(task: Task, sets: Sequence[JudgedSet], config: CompareConfig) -> G
 
 
 def choose_testable(results: Sequence[NonInferiority], config: CompareConfig) -> list[bool]:
-    """Which slices can pass at all: those that would, all together, if both models gave the same answers there.
+    """Which slices can pass at all: those that would if both models gave the same answers there.
 
-    The smallest is left out until the rest would; what the models answered plays no part in the choice, so it
-    cannot bend the tests, save for the design effect.
+    Where claims must hold jointly, the smallest is left out until the rest would pass together. What the models
+    answered plays no part in the choice, save for the design effect.
 
     Parameters
     ----------
@@ -146,7 +154,8 @@ def choose_testable(results: Sequence[NonInferiority], config: CompareConfig) ->
         key=lambda place: -worth[place],
     )
     while order:
-        best = adjust_holm([_best_p(worth[place], config.margin) for place in order])
+        best: list[float | None] = [_best_p(worth[place], config.margin) for place in order]
+        best = adjust_holm(best) if config.joint else best
         if all(p is not None and p <= config.alpha for p in best):
             break
         order.pop()
@@ -154,10 +163,6 @@ def choose_testable(results: Sequence[NonInferiority], config: CompareConfig) ->
 
 
 def _best_p(rows: float, margin: float) -> float:
-    from statistics import NormalDist
-
-    from demur.serve.retrain._noninferior import score_z
-
     return 1 - NormalDist().cdf(score_z(0, 0, rows, -margin))
 
 
@@ -204,14 +209,18 @@ def _slice(
     return GuardedSlice(set_name, slice_name, result, float(old.mean()), float(new.mean()))
 
 
-def _judge(one: GuardedSlice, p: float | None, config: CompareConfig) -> GuardedSlice:
-    if p is None:  # too small to show that it is no worse, but perhaps not to show that it is
-        return replace(one, verdict="worse") if one.result.p_worse <= config.alpha else one
-    if p <= config.alpha:
+def _judge(one: GuardedSlice, p_holm: float, config: CompareConfig) -> GuardedSlice:
+    if (p_holm if config.joint else one.result.p) <= config.alpha:
         verdict = "no_worse"
     else:
         verdict = "worse" if one.result.difference <= -config.margin else "not_shown"
-    return replace(one, p_holm=p, verdict=verdict)
+    return replace(one, p_holm=p_holm, verdict=verdict)
+
+
+def _judge_small(one: GuardedSlice, p_holm: float | None, config: CompareConfig) -> GuardedSlice:
+    """A slice too small to show that the challenger is no worse, but perhaps not to show that it is."""
+    is_worse = p_holm is not None and p_holm <= config.alpha
+    return replace(one, p_holm=p_holm, verdict="worse" if is_worse else "too_small")
 
 
 def _compare(task: Task, found: JudgedSet, config: CompareConfig) -> Pair:
