@@ -39,7 +39,7 @@ def test_each_model_is_asked_only_of_the_items_it_can_judge(guard):
 def test_a_model_of_several_tasks_is_asked_once(make_guard, dual_folder):
     guard = make_guard([dual_folder])
     ((asked, answers),) = ask(guard, [BOTH])
-    assert asked.tasks == ("refusal", "jailbreak")
+    assert sorted(asked.tasks) == ["jailbreak", "refusal"]
     assert set(answers[0]) == {"refusal", "jailbreak"}
 
 
