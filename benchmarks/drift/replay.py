@@ -34,7 +34,8 @@ class Answers:
 
 def read_answers(path: Path, encoder: str | None = None) -> Answers:
     """The answers of XSTest, judged by TF-IDF and logistic regression trained on the other source."""
-    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     known = [row | {"refusal": row["label"]} for row in rows if row["label"] in LABELS]
     champion = train_champion([row for row in known if row["source"] != "xstest"])
     answers = [row for row in rows if row["source"] == "xstest"]

@@ -42,7 +42,9 @@ def plan_of(part: str, number: int) -> Plan:
 
 def run_part(answers: Any, part: str, count: int, cache: Path) -> list[dict[str, Any]]:
     """Replays of a part, those that were done before read back."""
-    done = [json.loads(line) for line in cache.open()] if cache.is_file() else []
+    with cache.open("a+") as kept:
+        kept.seek(0)
+        done = [json.loads(line) for line in kept]
     config = settings()
     with cache.open("a") as out:
         for number in range(len(done), count):

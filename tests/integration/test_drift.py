@@ -109,6 +109,72 @@ def put_rows(store, rows, first):
     store.add_input_samples(samples)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_alarm_leads_to_retraining_on_either_database(kind, tmp_path, request):
+    """Made-up traffic that changes; each step is of a monitor that knows nothing but the database."""
+    from demur.config import parse_settings
+    from demur.serve.monitor import MonitorConfig, step
+
+    url = f"sqlite:///{tmp_path / 'demur.db'}" if kind == "sqlite" else request.getfixturevalue("postgres")
+    config = parse_settings(
+        MonitorConfig,
+        {
+            "reference": {"rows": 200},
+            "window": {"rows": 100, "every": 50, "min_rows": 50, "settle_s": 0, "min_gap_s": 0},
+            "compare": {"permutations": 999, "refits": 99},
+            "alarm": {"season": 5},
+            "escalation": {"levels": [{"rows": 20, "confidence": 0.8}, {"rows": 40, "confidence": 0.95}]},
+        },
+    )
+    with open_store(url) as store:
+        store.migrate()
+        store.register_model(
+            ModelRow(task="refusal", name="tiny", version="v1", folder="none", stage="champion", at=NOON)
+        )
+        put_made_up(store, range(200), ("no_refusal", 0.2))
+        assert step(store, config, NOON + timedelta(seconds=2000)).runs == ()
+        put_made_up(store, range(200, 300), ("hard_refusal", 0.8))
+        (run,) = step(store, config, NOON + timedelta(seconds=3000), Contrary()).runs
+        assert run.facts["alarm"]["is_alarm"]
+        for second in range(3001, 3020):
+            report = step(store, config, NOON + timedelta(seconds=second), Contrary())
+        assert report.escalations[0].outcome == "retrain"
+        (asked,) = store.retrains("refusal", stage="requested")
+        assert asked.facts["drift_run"] == run.id
+        assert len(store.feedback("refusal")) == 40
+
+
+class Contrary:
+    name = "contrary"
+
+    def judge(self, task, rows):
+        return ["soft_refusal"] * len(rows)
+
+
+def put_made_up(store, numbers, said):
+    """Answers of one label and about one score, with texts and without samples."""
+    label, score = said
+    generator = np.random.default_rng(numbers.start)
+    scores = np.clip(score + generator.normal(size=len(numbers)) / 20, 0, 1).tolist()
+    store.add_predictions(
+        [
+            PredictionRow(
+                request_id=f"r{number}",
+                task="refusal",
+                model="tiny",
+                version="v1",
+                label=label,
+                probabilities={"no_refusal": 1 - one, "hard_refusal": one, "soft_refusal": 0.0},
+                threat_score=one,
+                prompt="p",
+                response=f"answer {number}",
+                at=NOON + timedelta(seconds=10 * number),
+            )
+            for number, one in zip(numbers, scores, strict=True)
+        ]
+    )
+
+
 def test_delays_count_from_the_shift_and_what_was_not_found_is_later_than_any():
     run = load_benchmark("run")
     found = [

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="List families and presets; show a saved model.")
+app = typer.Typer(no_args_is_help=True, help="List families and presets; show a saved model, or prepare it.")
 
 
 @app.command("list")
@@ -96,4 +96,39 @@ def export_model(
         print(
             f"int8 ({report.recipe}): {report.agreement:.1%} equal labels, n={report.rows}; "
             f"{report.rechecked:.1%} of the rows are close calls left to fp32"
+        )
+
+
+@app.command("reference")
+def save_monitor_reference(
+    folder: Annotated[Path, typer.Argument(help="A saved model.")],
+    data: Annotated[str, typer.Option("--data", "-d", help="Rows it did not learn from, like those to come.")],
+    column: Annotated[
+        list[str] | None, typer.Option("--column", "-c", help="Map a column: prompt=question; may repeat.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="As monitor.inputs.encoder; none: words and characters.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Save with a model what the guard's monitor compares traffic with; no text is kept."""
+    import json
+
+    from demur.cli._options import parse_columns
+    from demur.data import DataSource, load_sources
+    from demur.models import load
+    from demur.serve.monitor import make_reference, save_reference
+
+    classifier = load(folder)
+    source = DataSource(path=data, columns=parse_columns(column), limit=20_000)
+    reference = make_reference(classifier, load_sources([source], [classifier.task]), encoder)
+    save_reference(folder, reference)
+    if as_json:
+        print(json.dumps({"task": reference.task, "rows": len(reference.frame), **reference.facts}))
+        return
+    print(f"the reference of task '{reference.task}' has {len(reference.frame)} rows")
+    if "accuracy" in reference.facts:
+        print(
+            f"accuracy {reference.facts['accuracy']:.3f}, estimated without labels "
+            f"{reference.facts['estimated_accuracy']:.3f}, n={reference.facts['labelled_rows']}"
         )

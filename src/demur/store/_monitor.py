@@ -14,6 +14,7 @@ from demur.store._base import as_values, between
 from demur.store._records import Records
 from demur.store._rows import InputSampleRow, ReferenceRow, TrafficRow, utc_now
 from demur.store._tables import INPUT_SAMPLES, MONITOR_STATES, PREDICTIONS, REFERENCES, TRAFFIC
+from demur.store._types import clean_text
 
 State = dict[str, Any]
 _LISTED = [column for column in REFERENCES.c if column.name != "payload"]
@@ -115,6 +116,7 @@ class Monitoring(Records):
         StoreUnavailableError
             The database does not answer; nothing was changed.
         """
+        name = clean_text(name)
         with self._write() as connection:
             if not self.is_sqlite:  # a row that is not there yet cannot be locked
                 connection.execute(

@@ -94,3 +94,22 @@ def test_export_refuses_what_is_no_transformer(demur, finished_run):
     outcome = demur("models", "export", finished_run / "models" / "refusal" / "rules", "--data", "starter:desk")
     assert outcome.code == 2
     assert "is of the family 'rules'; only transformers are exported" in outcome.err
+
+
+def test_a_reference_is_saved_with_the_model_which_stays_the_same(demur, finished_run, tmp_path, write, rows):
+    folder = shutil.copytree(finished_run / "models" / "refusal" / "tfidf_nb", tmp_path / "model")
+    data = str(write(rows(30), "valid.jsonl"))
+    before = json.loads(demur("models", "show", str(folder), "--json").out)
+    outcome = demur("models", "reference", str(folder), "--data", data)
+    assert outcome.code == 0
+    assert "has 30 rows" in outcome.out
+    assert "n=30" in outcome.out
+    assert json.loads(demur("models", "show", str(folder), "--json").out) == before
+    again = json.loads(demur("models", "reference", str(folder), "--data", data, "--json").out)
+    assert (again["task"], again["rows"], again["labelled_rows"]) == ("refusal", 30, 30)
+
+
+def test_a_reference_takes_a_saved_model(demur, tmp_path, write, rows):
+    outcome = demur("models", "reference", str(tmp_path), "--data", str(write(rows(5))))
+    assert outcome.code == 1
+    assert "not a saved demur model" in outcome.err

@@ -80,6 +80,11 @@ def test_a_state_is_changed_replaced_and_deleted(store):
     assert store.monitor_state("drift/refusal") is None
 
 
+def test_a_name_that_no_database_takes_is_cleaned(store):
+    store.change_monitor_state("drift/\x00\ud800", lambda was: {"n": 1})
+    assert store.monitor_state("drift/\x00\ud800") == {"n": 1}
+
+
 def test_states_are_listed_by_the_beginning_of_their_names(store):
     for name in ("alert/b", "alert/a", "alert_c", "drift/a"):
         store.change_monitor_state(name, lambda was, name=name: {"name": name})

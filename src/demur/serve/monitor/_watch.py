@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from demur.errors import ArtifactError, DataError
+from demur.errors import ArtifactError, DataError, UnknownRowError
 from demur.metrics import AlarmDecision, Bootstrap, decide_alarm, estimate_performance
 from demur.serve.monitor._alerts import Alert
 from demur.serve.monitor._compare import Comparison, compare_operation, compare_rows, judge_findings, thin_rows
@@ -71,7 +71,14 @@ class Watch:
             return None
         where, span = answers_of(state.version), (state.began_at, until)
         window = observe_rows(self.store, self.task, where, span, self.config.window.rows)
-        return self._look(state, window, now) if len(window) >= self.config.window.min_rows else None
+        if len(window) < self.config.window.min_rows:
+            return None
+        try:
+            row = self.store.reference(state.reference)
+        except UnknownRowError:  # deleted by age: another one is found by the next step
+            self.store.change_monitor_state(state_name(self.task.name), lambda was: None)
+            return None
+        return self._look(state, Reference.from_row(row), window, now)
 
     def _load(self, now: datetime) -> WatchState:
         """The state as it was left; a fresh one for another champion."""
@@ -133,9 +140,7 @@ class Watch:
         is_late = settings.max_s is not None and waited_s >= settings.max_s
         return new >= (1 if is_late else settings.every)
 
-    def _look(self, state: WatchState, window: pl.DataFrame, now: datetime) -> DriftRunRow:
-        assert state.reference is not None
-        reference = Reference.from_row(self.store.reference(state.reference))
+    def _look(self, state: WatchState, reference: Reference, window: pl.DataFrame, now: datetime) -> DriftRunRow:
         first, last = span_of(window)
         run_id = f"{self.task.name}/{state.version[:12]}/{last.isoformat()}"
         seed = zlib.crc32(run_id.encode())

@@ -269,6 +269,17 @@ def test_no_escalation_where_none_is_wanted(store, serve_rows, watch):
     assert current_escalation(store, "refusal") is None
 
 
+def test_a_reference_that_was_deleted_is_replaced(store, serve_rows, watch):
+    serve_rows(300)
+    watch().step(at(300))
+    store.purge(at(10**9), tables=["references"])
+    serve_rows(120, first=300)
+    assert watch().step(at(420)) is None
+    assert watch().step(at(421)).window["rows"] == 120
+    assert store.references("refusal")[0].rows == 300
+    assert state_of(store)["reference"] == "live/refusal/v1"
+
+
 def test_a_week_of_quiet_is_no_window(store, serve_rows, watch):
     serve_rows(300)
     watch().step(at(300))
