@@ -47,3 +47,23 @@ def test_sequential_tests_are_measured_and_the_naive_one_fails(tmp_path):
     again = subprocess.run([sys.executable, script, *given], capture_output=True, text=True, check=False)
     assert again.stdout.endswith(page + "\n")  # nothing is done twice
     assert "aa/0.01/even:" not in again.stdout
+
+
+@pytest.mark.slow
+def test_poisoned_feedback_is_measured(tmp_path):
+    """One scenario on the starter corpus, whose golden set is too small to show anything."""
+    done = subprocess.run(
+        [
+            *(sys.executable, str(BENCHMARKS / "retrain_poison" / "run.py")),
+            *("--scenarios", "1", "--model", "tfidf_nb", "--out", str(tmp_path)),
+        ],
+        env={name: value for name, value in os.environ.items() if name != "DEMUR_REAL_DATA"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (found,) = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["scenarios"]
+    assert (found["turned"], found["unconfirmed"]) == (0, 0)
+    assert found["trained_on"] > 50
+    assert "0% turned, 1 key(s), unguarded" in (tmp_path / "result.md").read_text(encoding="utf-8")
