@@ -50,7 +50,7 @@ lint: install
 	$(BIN)/mypy
 
 docs: install
-	$(BIN)/python -m pytest tests/test_docs.py -m "slow or not slow"
+	$(PYTEST) tests/test_docs.py -m slow --dist load
 
 clean:
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

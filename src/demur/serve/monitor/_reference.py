@@ -127,7 +127,7 @@ def make_reference(classifier: BaseClassifier[Any], records: Records, encoder: s
     return Reference(task.name, classifier.fingerprint, "model", frame, _check_estimate(frame))
 
 
-def save_reference(folder: Path, reference: Reference) -> None:
+def save_reference(folder: Path | str, reference: Reference) -> None:
     """Write a reference into the folder of its model, whole or not at all; an older one is replaced.
 
     Raises
@@ -139,6 +139,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
     """
     from demur.models import read_manifest
 
+    folder = Path(folder)
     read_manifest(folder)
     path = folder / FOLDER / f"{reference.task}.parquet"
     with replace_when_done(path) as part:
@@ -155,7 +156,7 @@ def save_reference(folder: Path, reference: Reference) -> None:
     write_json(folder / FOLDER / f"{reference.task}.json", about)
 
 
-def read_reference(folder: Path, task: str, version: str) -> Reference | None:
+def read_reference(folder: Path | str, task: str, version: str) -> Reference | None:
     """The reference saved with a model; None where there is none.
 
     Raises
@@ -163,7 +164,7 @@ def read_reference(folder: Path, task: str, version: str) -> Reference | None:
     ArtifactError
         It is damaged, was altered, or is of another version of the model.
     """
-    about_path, path = (folder / FOLDER / f"{task}.{end}" for end in ("json", "parquet"))
+    about_path, path = (Path(folder) / FOLDER / f"{task}.{end}" for end in ("json", "parquet"))
     if not about_path.is_file():
         return None
     remedy = "make it again with demur.serve.monitor.save_reference, or remove it"
