@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from demur.store._keys import new_key as new_key
     from demur.store._open import DEFAULT_URL as DEFAULT_URL
     from demur.store._open import open_store as open_store
+    from demur.store._overview import StepSummary as StepSummary
+    from demur.store._overview import TrafficSummary as TrafficSummary
     from demur.store._records import PredictionFilter as PredictionFilter
     from demur.store._rows import AuditRow as AuditRow
     from demur.store._rows import DriftRunRow as DriftRunRow
@@ -69,8 +71,10 @@ __getattr__, __dir__, __all__ = attach(
         "Spool": "spool._spool",
         "SpoolConfig": "spool._config",
         "SpoolStats": "spool._spool",
+        "StepSummary": "_overview",
         "Store": "_store",
         "TrafficRow": "_rows",
+        "TrafficSummary": "_overview",
         "delete_request": "spool._spool",
         "hash_key": "_keys",
         "is_key": "_keys",

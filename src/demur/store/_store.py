@@ -10,11 +10,12 @@ from demur.store._keys import Keys
 from demur.store._leases import Leases
 from demur.store._migrate import migrate
 from demur.store._monitor import Monitoring
+from demur.store._overview import Overview
 from demur.store._records import Records
 from demur.store._registry import ModelRegistry
 
 
-class Store(Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention, Export):
+class Store(Overview, Monitoring, Records, ModelRegistry, History, Keys, Leases, Retention, Export):
     """All that demur keeps in a database; made by :func:`open_store`, safe to share between threads.
 
     Every method is one short transaction (deletion by age is many), and raises ``StoreUnavailableError`` where the
