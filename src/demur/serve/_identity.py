@@ -75,6 +75,16 @@ class Identity:
         """A keyed hash of a caller's sticky key."""
         return self._sign("subject", subject, self._accepted[0])[:32]
 
+    def seal(self, purpose: str, text: str) -> str:
+        """A text with a signature that holds for one purpose: ``TEXT.SIGNATURE``."""
+        return f"{text}.{self._sign(purpose, text, self._accepted[0])}"
+
+    def unseal(self, purpose: str, sealed: str) -> str | None:
+        """The text that a server with this secret sealed for the purpose, or None."""
+        text, _, tag = sealed.rpartition(".")
+        signatures = [self._sign(purpose, text, one) for one in self._accepted] if sealed.isascii() else []
+        return text if any(hmac.compare_digest(one, tag) for one in signatures) else None
+
     def _sign(self, purpose: str, text: str, secret: bytes) -> str:
         return hmac.new(secret, f"{purpose}\0{text}".encode(), hashlib.sha256).hexdigest()
 

@@ -64,6 +64,22 @@ def test_request_ids_are_short_and_plain(text, is_one):
     assert is_request_id(text) is is_one
 
 
+@given(st.text())
+def test_what_was_sealed_is_opened_for_its_purpose_alone(text):
+    sealed = IDENTITY.seal("session", text)
+    assert sealed.isascii() is text.isascii()
+    assert IDENTITY.unseal("session", sealed) == (text if text.isascii() else None)
+    assert IDENTITY.unseal("other", sealed) is None
+    assert Identity([b"another secret of it"]).unseal("session", sealed) is None
+
+
+def test_a_seal_of_the_secret_before_holds_while_it_is_exchanged():
+    sealed = IDENTITY.seal("session", "a.b")
+    assert Identity([b"another secret of it", b"0123456789abcdef"]).unseal("session", sealed) == "a.b"
+    for wrong in ("", ".", "a.b", sealed[:-1], f"a{sealed}", f"{sealed[:-1]}ü"):
+        assert IDENTITY.unseal("session", wrong) is None
+
+
 # The secret that is kept
 
 

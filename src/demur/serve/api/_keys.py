@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from demur.errors import DemurError
-from demur.serve.api._errors import ApiError
+from demur.serve.api._errors import ApiError, describe_error
 
 if TYPE_CHECKING:
     from demur.serve._config import KeysConfig
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _AGAIN_S = 1.0
 """A key that is not known may be new: the store is asked again, at most this often."""
+_PATIENCE_S = 2.0
+"""How long a request waits for the store at most, where keys are known that can be trusted."""
 Scope = Literal["public", "classify", "feedback", "admin", "metrics"]
 ACCESS = "x-demur-access"
 
@@ -64,6 +66,8 @@ class Keyring:
         How long they are trusted.
     clock
         Seconds that only ever grow.
+    patience_s
+        How long the store is waited for at most.
     """
 
     def __init__(
@@ -71,8 +75,9 @@ class Keyring:
         read: Callable[[], Sequence[KeyRow]],
         config: KeysConfig,
         clock: Callable[[], float] = time.monotonic,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
-        self._read, self._config, self._clock = read, config, clock
+        self._read, self._config, self._clock, self._patience_s = read, config, clock, patience_s
         self._rows: dict[str, KeyRow] = {}
         self._at = self._tried_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
@@ -83,10 +88,14 @@ class Keyring:
         return self._clock() - self._at <= self._config.refresh_s + self._config.stale_s
 
     async def refresh(self) -> None:
-        """Read the keys now; one reading at a time, whoever asks."""
+        """Read the keys now; one reading at a time, whoever asks.
+
+        A database that says nothing at all is not waited for longer than :data:`_PATIENCE_S`.
+        """
         if self._reading is None or self._reading.done():
+            self._tried_at = self._clock()
             self._reading = asyncio.create_task(self._read_again())
-        await asyncio.shield(self._reading)
+        await asyncio.wait({self._reading}, timeout=self._patience_s)
 
     async def find(self, text: str) -> KeyRow | None:
         """The row of a key given as text, or None where it is no key or revoked.
@@ -98,11 +107,13 @@ class Keyring:
         """
         from demur.store import is_key, key_id
 
-        now = self._clock()
-        if now - self._at > self._config.refresh_s and now - self._tried_at > _AGAIN_S:
-            await self.refresh()
         id = key_id(text)
-        if id is not None and id not in self._rows and self._clock() - self._tried_at > _AGAIN_S:
+        is_strange = id is not None and id not in self._rows
+        is_old = self._clock() - self._at > self._config.refresh_s
+        is_reading = self._reading is not None and not self._reading.done()
+        if is_reading and (is_strange or not self.is_trusted):
+            await self.refresh()  # what is being read may say of it
+        elif (is_strange or is_old) and self._clock() - self._tried_at > _AGAIN_S:
             await self.refresh()
         if not self.is_trusted:
             raise ApiError(503, "keys cannot be checked now; try again later", headers={"Retry-After": "5"})
@@ -110,11 +121,13 @@ class Keyring:
         return row if is_key(text, row) else None
 
     async def _read_again(self) -> None:
-        self._tried_at = self._clock()
         try:
             rows = await asyncio.to_thread(self._read)
         except DemurError as error:
             _LOG.warning("keys cannot be read: %s", error)
+            return
+        except Exception as error:  # of a driver: those who wait are told that keys cannot be checked
+            _LOG.error("keys cannot be read", extra={"facts": describe_error(error)})
             return
         self._rows, self._at = {row.id: row for row in rows}, self._clock()
 
@@ -162,10 +175,27 @@ class Gate:
             raise _unauthenticated(
                 "the key is not known, or revoked; make one with: demur store keys", takes_password
             )
-        wanted = "admin" if scope == "metrics" else scope
-        if wanted not in row.scopes:
-            raise ApiError(403, f"the key has not the scope '{wanted}'; use one that has")
-        return Caller(row.id, frozenset(row.scopes), row.rate_per_s)
+        return _caller(row, "admin" if scope == "metrics" else scope)
+
+    async def recall(self, key_id: str, scope: Scope) -> Caller:
+        """Who asks, where a session says so that began with their key.
+
+        Raises
+        ------
+        ApiError
+            The key was revoked since (401); its scopes are others (403); keys cannot be checked (503).
+        """
+        row = await self._keyring.recall(key_id)
+        if row is None:
+            raise _unauthenticated("the key of this session was revoked; log in with another", False)
+        return _caller(row, scope)
+
+
+def _caller(row: KeyRow, scope: Scope) -> Caller:
+    """Who a key belongs to, if it opens a scope."""
+    if scope not in row.scopes:
+        raise ApiError(403, f"the key has not the scope '{scope}'; use one that has")
+    return Caller(row.id, frozenset(row.scopes), row.rate_per_s)
 
 
 def _shown_key(header: str | None, *, takes_password: bool) -> str | None:

@@ -2,13 +2,14 @@ import asyncio
 import base64
 import statistics
 import time
+from dataclasses import replace
 
 import pytest
 
 from demur.errors import StoreUnavailableError
 from demur.serve import KeysConfig
 from demur.serve.api import ApiError, Gate, Keyring, needs
-from demur.store import is_key, new_key
+from demur.store import is_key, new_key, utc_now
 
 
 class Keys:
@@ -119,6 +120,21 @@ def test_a_browser_may_send_the_key_as_a_password_to_read(clock):
     assert caught.value.headers["WWW-Authenticate"].startswith("Basic")
     with pytest.raises(ApiError, match="not known"):
         admit(gate, "Basic !", "admin", "GET", browser=True)
+
+
+def test_a_session_goes_on_until_its_key_is_revoked(clock):
+    keys = Keys(ROW, OTHER_ROW)
+    gate = make_gate(keys, clock, refresh_s=5)
+    assert asyncio.run(gate.recall(OTHER_ROW.id, "admin")).key_id == OTHER_ROW.id
+    with pytest.raises(ApiError, match="has not the scope 'admin'"):
+        asyncio.run(gate.recall(ROW.id, "admin"))
+    keys.rows[1] = replace(OTHER_ROW, revoked_at=utc_now())
+    clock.now += 6
+    with pytest.raises(ApiError, match="the key of this session was revoked") as caught:
+        asyncio.run(gate.recall(OTHER_ROW.id, "admin"))
+    assert caught.value.status == 401
+    with pytest.raises(ApiError, match="revoked"):
+        asyncio.run(gate.recall("0" * 12, "admin"))
 
 
 # How long keys are remembered
