@@ -107,7 +107,22 @@ class Keyring:
         """
         from demur.store import is_key, key_id
 
-        id = key_id(text)
+        row = await self._look_up(key_id(text))
+        return row if is_key(text, row) else None
+
+    async def recall(self, id: str) -> KeyRow | None:
+        """The row of a key that was shown earlier, by its id; None where it was revoked since.
+
+        Raises
+        ------
+        ApiError
+            As for :meth:`find`.
+        """
+        row = await self._look_up(id)
+        return row if row is not None and row.revoked_at is None else None
+
+    async def _look_up(self, id: str | None) -> KeyRow | None:
+        """The row of an id, from the keys that are kept or, where that may help, as the store has them now."""
         is_strange = id is not None and id not in self._rows
         is_old = self._clock() - self._at > self._config.refresh_s
         is_reading = self._reading is not None and not self._reading.done()
@@ -117,8 +132,7 @@ class Keyring:
             await self.refresh()
         if not self.is_trusted:
             raise ApiError(503, "keys cannot be checked now; try again later", headers={"Retry-After": "5"})
-        row = self._rows.get(id) if id is not None else None
-        return row if is_key(text, row) else None
+        return self._rows.get(id) if id is not None else None
 
     async def _read_again(self) -> None:
         try:
