@@ -102,7 +102,7 @@ class Supervisor:
         self._started = time.monotonic()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; SIGHUP restarts the workers one after the other.
+        """Serve until SIGTERM or SIGINT; SIGHUP restarts the workers one after the other, and the controller.
 
         Raises
         ------
@@ -134,8 +134,12 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
+            self._secrets.refresh()
             self._rolling = list(range(self._config.workers))
             self._roll_on()
+            for child in self._children.values():
+                if child.role == "controller":
+                    self._send(child, signal.SIGTERM)
         else:
             self._is_stopping = True
 

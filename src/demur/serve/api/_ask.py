@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ async def ask_models(
     tasks: Mapping[str, Task],
     versions: Mapping[str, str | None],
     deadline: float,
+    blame: Callable[[Asked], None] = lambda asked: None,
 ) -> list[tuple[Asked, list[Answer]]]:
     """Ask every model that is needed, all at once; again where one was replaced just then.
 
@@ -58,6 +59,8 @@ async def ask_models(
         Task to the version that answers it; None: the champion.
     deadline
         By ``time.monotonic``.
+    blame
+        Called with what a model was asked and failed to answer: it raised, was too slow, or has too much to do.
 
     Raises
     ------
@@ -73,6 +76,8 @@ async def ask_models(
         asked = plan(pool, question, tasks, versions)
         jobs: list[Job] = []
         waiting: list[asyncio.Future[list[Answer]]] = []
+        found: list[tuple[Asked, list[Answer]]] = []
+        one = None
         try:
             for one in asked:
                 future: asyncio.Future[list[Answer]] = loop.create_future()
@@ -80,9 +85,15 @@ async def ask_models(
                 one.model.submit(job)
                 jobs.append(job)
                 waiting.append(future)
-            return [(one, await future) for one, future in zip(asked, waiting, strict=True)]
+            for one, future in zip(asked, waiting, strict=True):
+                found.append((one, await future))
+            return found
         except QueueClosedError:
             continue
+        except Exception:
+            if one is not None:
+                blame(one)
+            raise
         finally:
             for job in jobs:
                 job.cancel()  # does nothing to those that have ended

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from demur.serve.api._ask import Question, ask_models, while_connected
+from demur.serve.api._ask import Asked, Question, ask_models, while_connected
 from demur.serve.api._errors import ApiError
 from demur.serve.api._row import Told, tell, to_row
 from demur.serve.api._shadow import cast_shadows
+from demur.serve.api._warm import wait_until_warm
 from demur.serve.pool import Route
 
 if TYPE_CHECKING:
@@ -45,12 +44,18 @@ async def judge(parts: Parts, request: Request, call: Call, question: Question) 
     SpoolFullError, StorageError
         The answers cannot be recorded and must be.
     """
-    await _wait_until_warm(parts, call)
+    await wait_until_warm(parts, call)
     state = parts.pool.state
     tasks = _pick_tasks(state.tasks, question.tasks)
     routes = {name: parts.router.route(name, question.subject) for name in tasks}
     versions = {name: route.version for name, route in routes.items()}
-    asking = ask_models(parts.pool, question, tasks, versions, call.deadline)
+
+    def blame(asked: Asked) -> None:
+        for name in asked.tasks:
+            route = _true_route(routes[name], asked.model)
+            parts.router.failed(route.experiment, route.arm, len(asked.places))
+
+    asking = ask_models(parts.pool, question, tasks, versions, call.deadline, blame)
     found = await while_connected(request, asking)
     call.answer_id = parts.identity.new_answer_id(call.given_id)
     if call.given_id is None:  # one id is enough where the caller has none
@@ -74,14 +79,6 @@ async def judge(parts: Parts, request: Request, call: Call, question: Question) 
     for observer in parts.observers:
         observer(rows, question.items)
     return judged
-
-
-async def _wait_until_warm(parts: Parts, call: Call) -> None:
-    if not parts.warm.is_set():
-        try:
-            await asyncio.wait_for(parts.warm.wait(), max(0.0, call.deadline - 0.1 - time.monotonic()))
-        except TimeoutError:
-            raise ApiError(503, "the models are still loading; try again", headers={"Retry-After": "2"}) from None
 
 
 def _pick_tasks(loaded: Mapping[str, Task], wanted: Sequence[str] | None) -> dict[str, Task]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from demur.errors import DemurError
 from demur.serve.api._ask import Question, new_job
 from demur.serve.api._row import tell, to_row
+from demur.serve.batching import QueueClosedError
 from demur.serve.pool import Route, judged_field
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from demur.serve.api._parts import Parts
     from demur.serve.pool import Answer, ServedModel
     from demur.tasks import Task
+
+_LOG = logging.getLogger("demur.serve.shadow")
 
 
 def cast_shadows(
@@ -46,6 +50,16 @@ async def _judge_in_shadow(
     try:
         model.submit(new_job(rows, deadline, loop, future))
         answers = await future
+    except Exception as error:  # whatever a model raises: the request was answered by another
+        if not isinstance(error, QueueClosedError):
+            parts.router.failed(route.experiment, route.arm, len(places))
+        if not isinstance(error, DemurError | TimeoutError):
+            _LOG.warning(
+                "version %s failed in the shadow of task '%s' (%s)", model.version, task.name, type(error).__name__
+            )
+        parts.metrics.recorded("shadow_left_out", len(places))
+        return
+    try:
         kept = []
         for place, answer in zip(places, answers, strict=True):
             told = tell(parts, task, model, route, answer[task.name])
@@ -53,5 +67,5 @@ async def _judge_in_shadow(
             kept.append(replace(row, is_shadow=True, latency_ms=1000 * (time.monotonic() - started), id=""))
             parts.metrics.judged(task.name, model.version, told.verdict.label, {}, is_shadow=True)
         await parts.recorder.put("predictions", kept, "off" if parts.recorder.mode == "off" else "best_effort")
-    except (DemurError, TimeoutError):
+    except DemurError:
         parts.metrics.recorded("shadow_left_out", len(places))

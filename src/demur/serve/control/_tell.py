@@ -32,12 +32,14 @@ def make_tell(config: ServeConfig, store: Store) -> Tell:
         from demur.serve.monitor import Alert
 
         subject = facts.get("retraining") or facts.get("experiment") or ""
+        told = facts.get("reason") or kind
+        name = f"{facts['name']}: " if facts.get("name") else ""
         alerter.send(
             Alert(
                 id=f"{kind}-{subject}",
                 kind=kind,
                 task=str(facts.get("task", "")),
-                message=str(facts.get("reason") or kind),
+                message=f"{name}{told}",
                 facts=dict(facts),
             )
         )

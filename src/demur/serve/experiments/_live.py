@@ -110,7 +110,7 @@ class ExperimentRouter:
         return _PLAIN if live is None else live.route(subject)
 
     def failed(self, experiment: str | None, arm: str | None, count: int = 1) -> None:
-        """Count requests that an arm should have answered, or judged in the shadow, and could not.
+        """Count items that an arm should have answered, or judged in the shadow, and could not.
 
         Parameters
         ----------

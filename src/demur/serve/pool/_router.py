@@ -59,6 +59,18 @@ class Router(Protocol):
         """
         ...
 
+    def failed(self, experiment: str | None, arm: str | None, count: int = 1) -> None:
+        """Take note of items that an arm should have answered, or judged in the shadow, and could not.
+
+        Called on the event loop.
+
+        Parameters
+        ----------
+        experiment, arm
+            Of the route; nothing is noted where there is none.
+        """
+        ...
+
 
 class ChampionRouter:
     """No experiments: the champion answers."""
@@ -73,3 +85,6 @@ class ChampionRouter:
     def route(self, task: str, subject: str | None) -> Route:
         """Give the champion every request."""
         return CHAMPION
+
+    def failed(self, experiment: str | None, arm: str | None, count: int = 1) -> None:
+        """Do nothing: there are no arms."""

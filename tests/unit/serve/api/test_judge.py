@@ -17,7 +17,7 @@ class Arms:
     """A router that gives every request of refusal to one version."""
 
     def __init__(self, route):
-        self.given, self.subjects = route, []
+        self.given, self.subjects, self.failures = route, [], []
 
     def refresh(self):
         pass
@@ -28,6 +28,9 @@ class Arms:
     def route(self, task, subject):
         self.subjects.append(subject)
         return self.given if task == "refusal" else Route()
+
+    def failed(self, experiment, arm, count=1):
+        self.failures.append((experiment, arm, count))
 
 
 # Records
@@ -170,6 +173,33 @@ def test_an_arm_that_is_not_loaded_is_answered_by_the_champion_outside_of_the_ex
     told = ask(guard).json()["results"][0]["tasks"]["refusal"]
     assert (told["version"], told["arm"]) == (champion, None)
     assert {row.experiment for row in guard.rows()} == {None}
+
+
+@pytest.mark.parametrize("arm", ["a", "b"])
+def test_what_an_arm_fails_at_counts_against_it_alone(two_arms, error_of, arm):
+    guard, _, other = two_arms
+    router = guard.parts.router = Arms(Route({"a": None, "b": other}[arm], "experiment", arm))
+
+    def fail(rows):
+        raise RuntimeError("no")
+
+    state = guard.parts.pool.state
+    {"a": state.champions["refusal"], "b": state.models[other]}[arm]._batcher._judge = fail
+    error_of(ask(guard, [ITEM, {"prompt": "x"}, ITEM]), 500)
+    assert router.failures == [("experiment", arm, 2)]
+
+
+def test_an_arm_that_is_not_asked_in_vain_has_no_failures(two_arms, error_of):
+    guard, _, other = two_arms
+    router = guard.parts.router = Arms(Route(other, "experiment", "b"))
+    assert ask(guard).status_code == 200
+
+    def fail(rows):
+        raise RuntimeError("no")
+
+    guard.parts.pool.state.champions["prompt_risk"]._batcher._judge = fail
+    error_of(ask(guard), 500)
+    assert {failure[:2] for failure in router.failures} == {(None, None)}
 
 
 # Limits

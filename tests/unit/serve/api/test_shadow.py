@@ -7,7 +7,7 @@ ITEM = {"prompt": "How do I keep bread fresh?", "response": "I'm sorry, but I ca
 
 class Shadows:
     def __init__(self, *shadows):
-        self.shadows = shadows
+        self.shadows, self.failures = shadows, []
 
     def refresh(self):
         pass
@@ -17,6 +17,9 @@ class Shadows:
 
     def route(self, task, subject):
         return Route(None, "experiment", "a", self.shadows) if task == "refusal" else Route()
+
+    def failed(self, experiment, arm, count=1):
+        self.failures.append((experiment, arm, count))
 
 
 @pytest.fixture
@@ -72,6 +75,27 @@ def test_a_shadow_with_too_much_to_do_costs_no_answer(shadowed):
     assert ask(guard).status_code == 200
     assert not any(row.is_shadow for row in guard.rows())
     assert 'demur_records_total{result="shadow_left_out"} 2.0' in guard.parts.metrics.show().decode()
+    assert guard.parts.router.failures == [("experiment", "b", 2)]
+
+
+def test_what_a_shadow_fails_at_counts_against_its_arm_and_names_no_text(shadowed, caplog):
+    guard, other = shadowed
+
+    def fail(rows):
+        raise RuntimeError(f"cannot judge {rows[0].response}")
+
+    guard.parts.pool.state.models[other]._batcher._judge = fail
+    assert ask(guard).status_code == 200
+    assert guard.parts.router.failures == [("experiment", "b", 2)]
+    assert "failed in the shadow of task 'refusal' (RuntimeError)" in caplog.text
+    assert ITEM["response"] not in caplog.text
+
+
+def test_a_shadow_that_was_replaced_just_then_has_not_failed(shadowed):
+    guard, other = shadowed
+    guard.parts.pool.state.models[other]._batcher.close()
+    assert ask(guard).status_code == 200
+    assert guard.parts.router.failures == []
 
 
 def test_shadows_leave_nothing_where_records_are_off(make_guard, rules_folder, ready_folder):

@@ -26,23 +26,24 @@ def test_the_controller_is_given_a_step_that_evaluates(store, begin):
     assert told == ["experiment.stopped"]
 
 
-def test_a_roll_back_by_itself_is_an_alert(store, begin, traffic, caplog):
+def test_a_roll_back_by_itself_is_told_once_and_delivered_by_nobody_here(store, begin, traffic, caplog):
+    from demur.serve.control._tell import make_tell
+
     guards = [{"metric": "latency_p95_ms", "at_most": 100}]
     row = begin(store, guards=guards)
     traffic(store, values={"v2": {"latency_ms": 500.0}}).send(60, START, 600)
     config = ServeConfig(alerts={"webhook": "http://127.0.0.1:9/hook"}, monitor={"enabled": False})
-    made = make_step(config, store)
-    made.pause()
+    made = make_step(config, store, make_tell(config, store))
     with caplog.at_level("WARNING", logger="demur.serve.alerts"):
         made.run(START + timedelta(hours=2))
         made.run(START + timedelta(hours=3))
-    made.close()
     assert store.experiment(row.id).stage == "rolled_back"
     (line,) = [record for record in caplog.records if record.name == "demur.serve.alerts"]
-    assert "challenger passed a guard rail: latency_p95_ms at most 100" in line.getMessage()
-    kept = store.monitor_states("alert/")[f"alert/experiment.rolled_back/{row.id}"]["alert"]
-    assert (kept["kind"], kept["task"]) == ("experiment", "refusal")
-    assert kept["facts"]["guard"]["metric"] == "latency_p95_ms"
+    assert f"{row.name}: challenger passed a guard rail: latency_p95_ms at most 100" in line.getMessage()
+    (kept,) = store.monitor_states("alert/").values()
+    assert (kept["alert"]["kind"], kept["alert"]["task"]) == ("experiment.rolled_back", "refusal")
+    assert kept["alert"]["facts"]["guard"]["metric"] == "latency_p95_ms"
+    assert kept["attempts"] == 0
 
 
 def test_a_configuration_reaches_the_step(store):
