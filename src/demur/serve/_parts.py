@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demur.serve._identity import Identity
+from demur.serve._known_keys import KnownKeys
 from demur.serve._place import Place
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def make_parts(place: Place) -> Parts:
     def load(row: ModelRow) -> ServedModel:
         return load_model(Path(row.folder), row.name, options)
 
-    keyring = Keyring(store.keys, config.keys)
+    keyring = Keyring(KnownKeys(store.keys, place.folder / "keys.json").read, config.keys)
     return Parts(
         config=config,
         pool=Pool(load, config.drain_s),

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request, Response
 
 from demur.errors import StoreUnavailableError
-from demur.serve.api._call import get_call
+from demur.serve.api._call import Call, get_call
 from demur.serve.api._classify import json_response
 from demur.serve.api._errors import ApiError
 from demur.serve.api._keys import needs
 from demur.serve.api._parts import Parts
 from demur.serve.api._route import guard_router
 from demur.serve.api._schemas import BODY_ERRORS, FeedbackAnswer, FeedbackBody, error_responses
+from demur.serve.api._warm import wait_until_warm
 
 if TYPE_CHECKING:
     from demur.store import PredictionRow
@@ -49,7 +50,7 @@ async def give_feedback(body: FeedbackBody, request: Request) -> Response:
         raise ApiError(409, "this server keeps no records, so there is nothing to give feedback on")
     if not parts.identity.is_answer_id(body.id):
         raise ApiError(404, "no answer has this id; give the id of an answer", "id")
-    labels = await _find_labels(parts, body)
+    labels = await _find_labels(parts, call, body)
     if body.label not in labels:
         raise ApiError(422, f"the task has no such label (it has: {', '.join(labels)})", "label")
     call.answer_id = body.id
@@ -66,7 +67,7 @@ async def give_feedback(body: FeedbackBody, request: Request) -> Response:
     return json_response({"id": row.id, "accepted": True})
 
 
-async def _find_labels(parts: Parts, body: FeedbackBody) -> Collection[str]:
+async def _find_labels(parts: Parts, call: Call, body: FeedbackBody) -> Collection[str]:
     """The labels of the task, once the item is known to be one that it may have answered."""
     answered = await asyncio.to_thread(_find_answers, parts, body.id)
     if answered:
@@ -74,6 +75,7 @@ async def _find_labels(parts: Parts, body: FeedbackBody) -> Collection[str]:
         if not found:
             raise ApiError(404, "the answer has no such item, or the task did not answer it", "item")
         return list(found[0].probabilities)
+    await wait_until_warm(parts, call)
     tasks = parts.pool.state.tasks
     if body.task not in tasks:
         raise ApiError(404, "the task is not loaded", "task")

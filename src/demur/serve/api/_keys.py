@@ -143,7 +143,8 @@ class Keyring:
         except Exception as error:  # of a driver: those who wait are told that keys cannot be checked
             _LOG.error("keys cannot be read", extra={"facts": describe_error(error)})
             return
-        self._rows, self._at = {row.id: row for row in rows}, self._clock()
+        age_s = getattr(rows, "age_s", 0.0)  # those that another process read, while nobody answers this one
+        self._rows, self._at = {row.id: row for row in rows}, self._clock() - age_s
 
 
 class Gate:

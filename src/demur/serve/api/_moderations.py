@@ -21,6 +21,7 @@ from demur.serve.api._keys import needs
 from demur.serve.api._route import guard_router
 from demur.serve.api._row import Told
 from demur.serve.api._schemas import BODY_ERRORS, LIMIT, Text, error_responses
+from demur.serve.api._warm import wait_until_warm
 from demur.serve.pool import State, Texts
 
 _ALIASES = ("omni-moderation", "text-moderation")
@@ -86,6 +87,7 @@ async def moderate(body: ModerationBody, request: Request) -> Response:
     parts = request.app.state.parts
     items = [Texts.plain(text) for text in _texts(body)]
     check_items(parts, items)
+    await wait_until_warm(parts, get_call(request))  # a name is unknown only once everything is loaded
     tasks = pick_tasks(parts.pool.state, body.model)
     judged = await judge(parts, request, get_call(request), Question(items, tasks))
     names = dict.fromkeys(told.model.name for of_task in judged.items for told in of_task.values())

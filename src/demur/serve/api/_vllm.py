@@ -17,6 +17,7 @@ from demur.serve.api._keys import needs
 from demur.serve.api._moderations import pick_tasks
 from demur.serve.api._route import guard_router
 from demur.serve.api._schemas import BODY_ERRORS, LIMIT, Text, error_responses
+from demur.serve.api._warm import wait_until_warm
 from demur.serve.pool import Texts
 
 
@@ -80,6 +81,7 @@ async def classify_texts(body: VllmBody, request: Request) -> Response:
     parts = request.app.state.parts
     items = [Texts.plain(text) for text in ([body.input] if isinstance(body.input, str) else body.input)]
     check_items(parts, items)
+    await wait_until_warm(parts, get_call(request))  # a name is unknown only once everything is loaded
     tasks = pick_tasks(parts.pool.state, body.model)
     if tasks is None:
         tasks = list(parts.pool.state.champions)[:1]

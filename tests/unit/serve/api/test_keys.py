@@ -225,3 +225,15 @@ def test_the_time_of_a_comparison_does_not_tell_how_much_is_right():
             times[name].append(time.perf_counter_ns() - started)
     last, every = (statistics.median(times[name]) for name in wrong)
     assert 0.8 < last / every < 1.25
+
+
+def test_keys_that_are_old_when_they_are_read_are_trusted_for_the_rest_of_their_time(clock):
+    from demur.serve._known_keys import OldKeys
+
+    keyring = Keyring(lambda: OldKeys([ROW], 80.0), KeysConfig(refresh_s=5, stale_s=100), clock)
+    assert asyncio.run(keyring.find(TEXT)) == ROW
+    assert keyring.is_trusted
+    clock.now += 24
+    assert keyring.is_trusted
+    clock.now += 2
+    assert not keyring.is_trusted
