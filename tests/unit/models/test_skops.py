@@ -1,5 +1,7 @@
 """Tests of saving scikit-learn objects: parsed and audited, never unpickled."""
 
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from pathlib import PurePosixPath
@@ -67,3 +69,23 @@ def test_a_damaged_file_is_one_sentence(tmp_path, data):
     (tmp_path / "a.skops").write_bytes(data)
     with pytest.raises(ArtifactError, match=r"a\.skops is not a readable skops file \(.*\); train again"):
         load_skops(tmp_path / "a.skops")
+
+
+def test_loading_takes_no_torch_along_and_leaves_it_to_whoever_wants_it(tmp_path):
+    save_skops(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), tmp_path / "a.skops")
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from demur.models._skops import load_skops\n"
+        "load_skops(Path('a.skops'))\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert 'sklearn.externals.array_api_compat.torch' not in sys.modules\n"
+        "import importlib.util\n"
+        "if importlib.util.find_spec('torch') is not None:\n"
+        "    import sklearn.externals.array_api_compat.torch as found\n"
+        "    assert found.asarray is not None\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
