@@ -30,15 +30,20 @@ from traffic import LABELS, Account, Maker, send
 
 HERE = Path(__file__).resolve().parent
 SCENARIOS = {"plain": (), "database": ("database",), "kill": ("kill",), "all": ("database", "kill")}
+LOOKS = 20
+"""At the memory, while requests come."""
 FRESH_S = 3.0
 """A spool whose oldest row is younger than this keeps up: rows are moved every half second."""
 
 
 @dataclass
 class Watch:
-    """Looks at the spool all the time."""
+    """Looks at the spool all the time, and at the memory of the server now and then."""
 
-    folder: Path
+    guard: Guard
+    every_s: float
+    """Between two looks at the memory."""
+    memory_mb: list[int] = field(default_factory=list)
     most_rows: int = 0
     most_bytes: int = 0
     down_until: float | None = None
@@ -51,7 +56,7 @@ class Watch:
         from demur.errors import DemurError
         from demur.store import Spool
 
-        spool = Spool(self.folder)
+        spool, next_look = Spool(self.guard.spool), time.monotonic() + self.every_s
         while not self._is_over.wait(0.25):
             with suppress(DemurError):
                 stats = spool.stats()
@@ -60,6 +65,9 @@ class Watch:
                 keeps_up = stats.oldest_age_s is None or stats.oldest_age_s < FRESH_S
                 if self.down_until is not None and self.drained_s is None and keeps_up:
                     self.drained_s = time.monotonic() - self.down_until
+            if time.monotonic() >= next_look and len(self.memory_mb) < LOOKS:
+                self.memory_mb.append(round(self.guard.memory_mb()))
+                next_look += self.every_s
 
     def end(self) -> None:
         self._is_over.set()
@@ -117,7 +125,7 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
         with open_store(database.url) as store:
             keys = make_keys(store, options.rate)
             guard = Guard(folder, options.model, database.url)
-            account, watch = Account(), Watch(guard.spool)
+            account, watch = Account(), Watch(guard, options.seconds / LOOKS)
             watcher = threading.Thread(target=watch.run, daemon=True)
             watcher.start()
 
@@ -129,10 +137,8 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
                 )
                 return found[1]
 
-            memory = [guard.memory_mb()]
             done = asyncio.run(go())
             guard.wait_ready()
-            memory.append(guard.memory_mb())
             code = guard.stop()
             watch.end()
             watcher.join()
@@ -152,7 +158,8 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
         "spool_most_bytes": watch.most_bytes,
         "drained_after_s": None if watch.drained_s is None else round(watch.drained_s, 1),
         "left_in_spool": what_is_left(guard.spool),
-        "memory_mb": [round(one) for one in memory],
+        "memory_mb": [watch.memory_mb[1], watch.memory_mb[-1]] if len(watch.memory_mb) > 1 else None,
+        "memory_series_mb": watch.memory_mb,
         **found,
     }
 

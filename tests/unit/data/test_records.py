@@ -56,6 +56,20 @@ def test_a_lone_surrogate_does_not_stop_the_table():
     assert Records.from_rows([{"prompt": "a\ud800"}]).texts("prompt")[0].startswith("a")
 
 
+def test_records_of_texts_alone_are_those_of_rows_with_numbers_for_ids():
+    prompts, responses = ["a", None, ""], [None, "b\n", "ü"]
+    rows = [{"id": str(n), "prompt": prompts[n], "response": responses[n]} for n in range(3)]
+    assert Records.from_texts(prompts, responses).frame.equals(Records.from_rows(rows).frame)
+    assert Records.from_texts(prompts, responses).frame.schema == Records.from_rows(rows).frame.schema
+    assert Records.from_texts([], []).frame.schema == Records.from_rows(rows).frame.schema
+
+
+def test_a_frame_that_is_whole_is_taken_as_it_is():
+    frame = Records.from_rows([{"prompt": "a", "weight": 2}]).frame
+    assert Records(frame).frame is frame
+    assert Records(frame.with_columns(model=1)).frame.schema == frame.schema  # of another type: cast
+
+
 def test_targets_follow_the_order_of_the_tasks_labels():
     records = Records.from_rows(ROWS[:2])
     np.testing.assert_array_equal(records.targets(REFUSAL), [0, 1])

@@ -116,16 +116,12 @@ class ServedModel:
         return self.judge(rows)
 
     def _predict(self, rows: Sequence[Texts]) -> dict[str, Predictions]:
-        import polars as pl
-
         from demur.data import Records
         from demur.models import Predictions, without_memory
 
         repaired = [one.repaired for one in rows]
         ids = [str(number) for number in range(len(rows))]
-        prompts, responses = [prompt for prompt, _ in repaired], [response for _, response in repaired]
-        texts = {"id": ids, "prompt": prompts, "response": responses}
-        records = Records(pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String)))
+        records = Records.from_texts([prompt for prompt, _ in repaired], [response for _, response in repaired])
         classifier: Any = self._classifier
         own = classifier.task.name
         ready = {own: (classifier.operating, classifier.conformal)}
