@@ -120,7 +120,7 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
     """One scenario on one database, from an empty store to the comparison."""
     from demur.store import open_store
 
-    database = DATABASES[database_name](folder)
+    database, guard = DATABASES[database_name](folder), None
     try:
         with open_store(database.url) as store:
             keys = make_keys(store, options.rate)
@@ -144,6 +144,8 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
             watcher.join()
             found = compare(store, account)
     finally:
+        if guard is not None:
+            guard.abandon()
         database.remove()
     return {
         "database": database_name,

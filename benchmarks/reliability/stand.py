@@ -166,6 +166,12 @@ class Guard:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def abandon(self) -> None:
+        """Kill whatever still runs, for good."""
+        self._is_stopping.set()
+        if self._process.poll() is None:
+            self.kill_all()
+
     def memory_mb(self) -> float:
         """Resident memory of all its processes together; pages that they share count in each."""
         total = 0
