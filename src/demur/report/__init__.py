@@ -6,6 +6,7 @@ from demur._lazy import attach
 
 if TYPE_CHECKING:
     from demur.report._html import write_report as write_report
+    from demur.report._page import page_environment as page_environment
     from demur.report._run import RunView as RunView
     from demur.report._table import RESULT_COLUMNS as RESULT_COLUMNS
     from demur.report._table import TIMING_COLUMNS as TIMING_COLUMNS
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "RunView": "_run",
         "TIMING_COLUMNS": "_table",
         "draw_figures": "figures",
+        "page_environment": "_page",
         "print_comparison": "_terminal_pairs",
         "print_league": "_terminal",
         "write_report": "_html",

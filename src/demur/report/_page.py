@@ -27,8 +27,13 @@ class Drawn(Protocol):
     def alt(self) -> str: ...
 
 
-def page_environment() -> Any:
+def page_environment(package: str | None = None) -> Any:
     """The template engine: everything is escaped, an unknown name is an error, numbers read as in ``_words``.
+
+    Parameters
+    ----------
+    package
+        A package whose ``templates`` are looked in before the report's own.
 
     Raises
     ------
@@ -36,8 +41,9 @@ def page_environment() -> Any:
         jinja2 is not installed; install ``demur[report]``.
     """
     jinja2 = require("jinja2", extra="report")
+    folders = [jinja2.PackageLoader(one, "templates") for one in (package, "demur.report") if one is not None]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("demur.report", "templates"),
+        loader=jinja2.ChoiceLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

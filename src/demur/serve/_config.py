@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from demur.config import Settings, merge_values, overlay_environment, parse_settings, read_mapping
 from demur.serve.batching import BatchingConfig
 from demur.serve.control import ControlConfig
+from demur.serve.dashboard import DashboardConfig
 from demur.serve.experiments import ExperimentsConfig
 from demur.serve.monitor import AlertConfig, MonitorConfig
 from demur.serve.retrain import RetrainConfig, resolve_paths
@@ -139,6 +140,7 @@ class ServeConfig(Settings):
     text: TextConfig = Field(default=TextConfig(), description="What of users' texts is kept.")
     cors: CorsConfig = Field(default=CorsConfig(), description="Browsers.")
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="Prometheus.")
+    dashboard: DashboardConfig = Field(default=DashboardConfig(), description="The page of figures.")
     log: LogConfig = Field(default=LogConfig(), description="The log.")
     control: ControlConfig = Field(default=ControlConfig(), description="What is done beside answering.")
     experiments: ExperimentsConfig = Field(

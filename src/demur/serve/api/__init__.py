@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from demur.serve.api._app import EXTENSIONS as EXTENSIONS
     from demur.serve.api._app import install_extensions as install_extensions
     from demur.serve.api._app import make_app as make_app
+    from demur.serve.api._body import read_body as read_body
     from demur.serve.api._call import Call as Call
     from demur.serve.api._call import get_call as get_call
     from demur.serve.api._errors import ApiError as ApiError
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = attach(
         "install_extensions": "_app",
         "make_app": "_app",
         "needs": "_keys",
+        "read_body": "_body",
         "use_worker_number": "_metrics",
     },
 )

@@ -22,6 +22,7 @@ from demur.serve.api._errors import ApiError, describe_faults, from_demur
 from demur.serve.api._keys import ACCESS, needs
 
 if TYPE_CHECKING:
+    from demur.serve.api._keys import Caller
     from demur.serve.api._parts import Parts
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -41,18 +42,38 @@ class GuardRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """What answers a request."""
-        inner, access, path = self.make_handler(), self.access, self.path
+        inner, path = self.make_handler(), self.path
 
         async def handle(request: Request) -> Response:
             call, parts = get_call(request), request.app.state.parts
             call.route = path
-            await _admit(request, call, parts, access)
+            await self._admit(request, call, parts)
             try:
                 return await inner(request)
             except DemurError as error:
                 raise from_demur(error) from error
 
         return handle
+
+    async def identify(self, request: Request, parts: Parts) -> Caller:
+        """Who asks, where they may; by the key in the header unless a route knows another way."""
+        return await parts.gate.admit(request.headers, self.access, request.method)
+
+    async def _admit(self, request: Request, call: Call, parts: Parts) -> None:
+        """Know who asks, and that they do not ask too often."""
+        caller = call.caller = await self.identify(request, parts)
+        limits = parts.config.limits
+        rate = caller.rate_per_s or limits.rate_per_s
+        if self.access["scope"] in _PUBLIC or rate is None:
+            return
+        who = caller.key_id or f"address {request.client.host if request.client else ''}"
+        wait_s = parts.buckets.take(who, rate, limits.burst_s)
+        if wait_s > 0:
+            raise ApiError(
+                429,
+                f"more than {rate:g} requests a second; slow down",
+                headers={"Retry-After": str(max(1, -int(-wait_s // 1)))},
+            )
 
     def make_handler(self) -> Handler:
         """The route's own part: FastAPI's, once the body is read and known to be sound."""
@@ -113,23 +134,6 @@ def guard_router(prefix: str = "", tags: list[str] | None = None, *, quick: bool
     """
     given: list[Any] = list(tags or [])
     return APIRouter(prefix=prefix, tags=given, route_class=QuickRoute if quick else GuardRoute)
-
-
-async def _admit(request: Request, call: Call, parts: Parts, access: dict[str, Any]) -> None:
-    """Know who asks, and that they do not ask too often."""
-    caller = call.caller = await parts.gate.admit(request.headers, access, request.method)
-    limits = parts.config.limits
-    rate = caller.rate_per_s or limits.rate_per_s
-    if access["scope"] in _PUBLIC or rate is None:
-        return
-    who = caller.key_id or f"address {request.client.host if request.client else ''}"
-    wait_s = parts.buckets.take(who, rate, limits.burst_s)
-    if wait_s > 0:
-        raise ApiError(
-            429,
-            f"more than {rate:g} requests a second; slow down",
-            headers={"Retry-After": str(max(1, -int(-wait_s // 1)))},
-        )
 
 
 async def _read_sound_body(request: Request) -> bytes:
