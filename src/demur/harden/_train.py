@@ -237,7 +237,9 @@ class _Run:
         calibrate(module, batches, self.config.seed)
         is_half = module.model.get_base_model().dtype == torch.bfloat16
         if is_half or arguments.bf16:
-            with torch.autocast(arguments.device.type, torch.bfloat16, enabled=arguments.bf16):
+            # Without its cache: that would go on showing the adapters as they were when they were first measured.
+            kind = arguments.device.type
+            with torch.autocast(kind, torch.bfloat16, enabled=arguments.bf16, cache_enabled=False):
                 settle_nudge(module, batches[0])
 
     def _plan_memory(self, module: BreakerModule, data: PairDataset, arguments: TrainingArguments) -> MemoryPlan:
