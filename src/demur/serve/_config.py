@@ -36,6 +36,11 @@ class LimitsConfig(Settings):
         default=2.0, gt=0, le=3600, description="Seconds' worth of its rate that a key may use at once."
     )
 
+    @property
+    def max_entries(self) -> int:
+        """Commas between the values of a body: as many as its items can need, and room for what else it says."""
+        return 4 * self.max_items + 1000
+
 
 class KeysConfig(Settings):
     """Who may ask."""
@@ -99,6 +104,18 @@ class MetricsConfig(Settings):
     public: bool = Field(default=False, description="Whether /metrics is shown without a key of scope admin.")
 
 
+class AdminConfig(Settings):
+    """What administration over HTTP may do."""
+
+    folders: tuple[str, ...] | None = Field(
+        default=None, description="Folders below which models may be registered from; null: any on this machine."
+    )
+
+    def allows(self, folder: Path) -> bool:
+        """Whether models may be registered from a folder, given with every link resolved."""
+        return self.folders is None or any(folder.is_relative_to(Path(one).resolve()) for one in self.folders)
+
+
 class LogConfig(Settings):
     """The log on standard error: JSON, a line an event, never a text of a user."""
 
@@ -140,6 +157,7 @@ class ServeConfig(Settings):
     text: TextConfig = Field(default=TextConfig(), description="What of users' texts is kept.")
     cors: CorsConfig = Field(default=CorsConfig(), description="Browsers.")
     metrics: MetricsConfig = Field(default=MetricsConfig(), description="Prometheus.")
+    admin: AdminConfig = Field(default=AdminConfig(), description="Administration over HTTP.")
     dashboard: DashboardConfig = Field(default=DashboardConfig(), description="The page of figures.")
     log: LogConfig = Field(default=LogConfig(), description="The log.")
     control: ControlConfig = Field(default=ControlConfig(), description="What is done beside answering.")

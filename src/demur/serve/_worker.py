@@ -87,8 +87,12 @@ class Worker:
         """Answer until SIGTERM, or until the supervisor is gone."""
         import uvicorn
 
+        from demur.serve._http import allow_connections, make_protocol
+
+        allow_connections()
         config = uvicorn.Config(
             self._make_app(),
+            http=make_protocol(self._config.limits.timeout_s),
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -5,33 +5,39 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from demur.errors import ArtifactError, DemurError, RunError
+from demur.errors import ArtifactError, ConfigError, DemurError, RunError
 from demur.serve.api._admin_schemas import (
+    AnswerId,
     AuditEntries,
     AuditEntry,
     Deleted,
     KeyEntries,
     KeyEntry,
+    KeyId,
     MadeKey,
     ModelEntries,
     ModelEntry,
-    Name,
     NewKey,
     NewModel,
     NewStage,
     Reloaded,
     Version,
+    Word,
 )
 from demur.serve.api._call import get_call
 from demur.serve.api._errors import ApiError
 from demur.serve.api._keys import needs
 from demur.serve.api._parts import Parts
 from demur.serve.api._route import guard_router
-from demur.serve.api._schemas import BODY_ERRORS, READ_ERRORS, error_responses
+from demur.serve.api._schemas import BODY_ERRORS, READ_ERRORS, TaskName, error_responses
+
+if TYPE_CHECKING:
+    from demur.serve._config import AdminConfig
+    from demur.store import ModelRow
 
 _LOOK = READ_ERRORS | error_responses(422)
 _CHANGE = BODY_ERRORS | error_responses(404, 409)
@@ -74,26 +80,21 @@ def make_router() -> APIRouter:
     return router
 
 
-def list_models(parts: Given, task: Annotated[str | None, Query(max_length=64)] = None) -> ModelEntries:
+def list_models(parts: Given, task: Annotated[TaskName | None, Query()] = None) -> ModelEntries:
     """List the registry."""
     return ModelEntries(models=[_entry(parts, row) for row in parts.store.models(task)])
 
 
 def register(body: NewModel, parts: Given, actor: Actor) -> ModelEntries:
     """Add a model to the registry; nobody is answered by it yet."""
-    from demur.serve.pool import find_models
-
-    try:
-        rows = [replace(row, stage=body.stage) for row in find_models([Path(body.folder)])]
-    except (ArtifactError, RunError) as error:
-        raise ApiError(404, str(error), "folder") from error
+    rows = [replace(row, stage=body.stage) for row in _find_models(body.folder, parts.config.admin)]
     for row in rows:
         facts = {"name": row.name, "stage": row.stage}
         parts.store.audit(actor, "model.register", f"{row.task}/{row.version}", facts)
     return ModelEntries(models=[_entry(parts, parts.store.register_model(row)) for row in rows])
 
 
-def set_stage(task: Name, version: Version, body: NewStage, parts: Given, actor: Actor) -> ModelEntry:
+def set_stage(task: TaskName, version: Version, body: NewStage, parts: Given, actor: Actor) -> ModelEntry:
     """Move a model to a stage.
 
     A new champion is loaded and warmed first, and refused where that fails; then it answers in this worker at
@@ -136,7 +137,7 @@ def make_key(body: NewKey, parts: Given, actor: Actor) -> MadeKey:
     return MadeKey(key=text, **_key_values(row))
 
 
-async def revoke_key(id: Name, parts: Given, actor: Actor) -> KeyEntry:
+async def revoke_key(id: KeyId, parts: Given, actor: Actor) -> KeyEntry:
     """Revoke a key; other workers know within the seconds of `keys.refresh_s`."""
 
     def revoke() -> Any:
@@ -151,8 +152,8 @@ async def revoke_key(id: Name, parts: Given, actor: Actor) -> KeyEntry:
 def show_audit(
     parts: Given,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    actor: Annotated[str | None, Query(max_length=128)] = None,
-    act: Annotated[str | None, Query(max_length=128)] = None,
+    actor: Annotated[Word | None, Query()] = None,
+    act: Annotated[Word | None, Query()] = None,
 ) -> AuditEntries:
     """Show the newest acts."""
     rows = parts.store.audit_log(limit=limit, actor=actor, act=act)
@@ -164,7 +165,7 @@ def show_audit(
     )
 
 
-def delete_request(id: Name, parts: Given, actor: Actor) -> Deleted:
+def delete_request(id: AnswerId, parts: Given, actor: Actor) -> Deleted:
     """Delete all that is recorded of an answer, also what waits on this disk, and refuse what comes later."""
     from demur.store.spool import delete_request as delete
 
@@ -172,6 +173,24 @@ def delete_request(id: Name, parts: Given, actor: Actor) -> Deleted:
         raise ApiError(404, "no answer has this id; give the id of an answer")
     parts.store.audit(actor, "request.delete", id)
     return Deleted(rows=delete(parts.store, parts.spool, id))
+
+
+def _find_models(name: str, config: AdminConfig) -> list[ModelRow]:
+    """The models of a folder; where one lies is looked at with every link resolved."""
+    from demur.serve.pool import find_models
+
+    try:
+        folder = Path(name).resolve()
+        if config.allows(folder) and not folder.is_dir():
+            raise ApiError(404, "the server has no such folder; give that of a saved model or of a run", "folder")
+        rows = find_models([folder]) if config.allows(folder) else []
+    except (ArtifactError, RunError, ConfigError) as error:
+        raise ApiError(404, str(error).replace(str(folder), "the folder"), "folder") from error
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, links in a circle
+        raise ApiError(404, "the server cannot read such a folder; give another", "folder") from None
+    if not rows or not all(config.allows(Path(row.folder)) for row in rows):
+        raise ApiError(403, "models may not be registered from there; see admin.folders", "folder")
+    return rows
 
 
 def _entry(parts: Parts, row: Any) -> ModelEntry:

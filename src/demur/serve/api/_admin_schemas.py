@@ -7,10 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from demur.serve._identity import ANSWER_ID
 from demur.serve.api._schemas import Body
 
 Stage = Literal["champion", "challenger", "shadow", "retired", "rejected"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+KeyId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+AnswerId = Annotated[str, StringConstraints(pattern=ANSWER_ID)]
+Word = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+"""Who acts, and what an act is called."""
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from demur import __version__
 from demur.serve.api import _admin, _classify, _feedback, _health, _models, _moderations, _vllm
 from demur.serve.api._call import get_call
+from demur.serve.api._classify import json_response
 from demur.serve.api._envelope import Envelope
 from demur.serve.api._errors import ApiError, describe_faults
 from demur.serve.api._openapi import DESCRIPTION, make_openapi
@@ -98,11 +99,11 @@ def _add_cors(app: FastAPI, origins: list[str]) -> None:
 
 
 async def _show_openapi(request: Request) -> Response:
-    from demur.serve.api._classify import json_response
-
-    call = get_call(request)
+    call, state = get_call(request), request.app.state
     call.route = "/openapi.json"
-    return json_response(request.app.openapi())
+    if not hasattr(state, "page"):  # anybody may ask for it, so it is made once
+        state.page = json_response(request.app.openapi()).body
+    return Response(state.page, media_type="application/json")
 
 
 def _error(request: Request, error: ApiError) -> Response:

@@ -40,13 +40,15 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def check_json(body: bytes, content_type: str | None, max_depth: int) -> None:
-    """Refuse what is no JSON in UTF-8, or nested deeper than allowed; takes time and memory in line with its size.
+def check_json(body: bytes, content_type: str | None, max_depth: int, max_entries: int = 10_000) -> None:
+    """Refuse what is no JSON in UTF-8, nested deeper or of more parts than allowed; in time in line with its size.
+
+    What is wrong with each part of a body takes far more time and memory to say than the part itself.
 
     Raises
     ------
     ApiError
-        Another type (415), no UTF-8, empty or too deep (400).
+        Another type (415), no UTF-8, empty or too deep (400), more commas between values than allowed (422).
     """
     if content_type is None or not _JSON.fullmatch(content_type.strip()):
         raise ApiError(415, "the body must be JSON; send it with Content-Type: application/json")
@@ -59,6 +61,8 @@ def check_json(body: bytes, content_type: str | None, max_depth: int) -> None:
             raise ApiError(400, "the body is not UTF-8; encode it as UTF-8") from None
     if is_deeper(body, max_depth):
         raise ApiError(400, f"the body is nested deeper than {max_depth} levels; make it flatter")
+    if has_more_entries(body, max_entries):
+        raise ApiError(422, "the body has more entries than so many items can have; send fewer, in parts")
     if b"NaN" in body or b"Infinity" in body:  # pydantic would take them as numbers; within a text they are fine
         parse_json(body)
 
@@ -71,10 +75,27 @@ def is_deeper(body: bytes, max_depth: int) -> bool:
 
     steps = np.zeros(256, dtype=np.int8)
     steps[[ord("["), ord("{")]], steps[[ord("]"), ord("}")]] = 1, -1
+    found, is_outside = _outside_strings(body)
+    return bool(np.cumsum(steps[found] * is_outside, dtype=np.int32).max(initial=0) > max_depth)
+
+
+def has_more_entries(body: bytes, most: int) -> bool:
+    """Whether there are more commas than so many; those in strings do not count."""
+    if body.count(b",") <= most:
+        return False
+    import numpy as np
+
+    found, is_outside = _outside_strings(body)
+    return int(np.count_nonzero((found == ord(",")) & is_outside)) > most
+
+
+def _outside_strings(body: bytes) -> tuple[Any, Any]:
+    """Bytes without escapes, and whether each stands outside of strings; both ``(n,)``."""
+    import numpy as np
+
     # Without escaped quotes every quote begins or ends a string.
     found = np.frombuffer(body.replace(rb"\\", b"").replace(rb"\"", b""), dtype=np.uint8)
-    is_outside = np.cumsum(found == ord('"'), dtype=np.int32) % 2 == 0
-    return bool(np.cumsum(steps[found] * is_outside, dtype=np.int32).max(initial=0) > max_depth)
+    return found, np.cumsum(found == ord('"'), dtype=np.int32) % 2 == 0
 
 
 def parse_json(body: bytes) -> Any:

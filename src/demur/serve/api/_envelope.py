@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from demur.serve.api._call import KEY, Call, new_call
-from demur.serve.api._errors import error_body
+from demur.serve.api._errors import describe_error, error_body
 
 if TYPE_CHECKING:
     from demur.serve.api._parts import Parts
@@ -96,13 +95,6 @@ class Envelope:
                 "items": call.items,
             }
             _LOG.log(level, "request", extra={"facts": facts})
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """Type and place of an error; its message, which can hold what a user sent, is left out."""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
-    return {"error": type(error).__name__, "where": where}
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -140,3 +141,10 @@ def from_demur(error: DemurError) -> ApiError:
     if isinstance(error, UsageError):
         return ApiError(422, str(error))
     return ApiError(500, "something failed that should not have; the log tells more under the request id")
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """Type and place of an error; its message, which can hold what a user sent, is left out."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    return {"error": type(error).__name__, "where": where}

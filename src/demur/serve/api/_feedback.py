@@ -24,6 +24,10 @@ from demur.serve.api._warm import wait_until_warm
 
 if TYPE_CHECKING:
     from demur.store import PredictionRow
+_PATIENCE_S = 2.0
+"""How long the database is waited for before it counts as one that does not answer."""
+_TRUSTED = ("judge", "people")
+"""Sources whose word outweighs that of users: only an administrator's key may speak for them."""
 
 
 def make_router() -> APIRouter:
@@ -42,10 +46,15 @@ def make_router() -> APIRouter:
 
 
 async def give_feedback(body: FeedbackBody, request: Request) -> Response:
-    """Record the true label of an item that was answered earlier; several may speak of the same item."""
+    """Record the true label of an item that was answered earlier; several may speak of the same item.
+
+    What `people` or a `judge` say decides against what users say, so it takes a key that has the scope admin too.
+    """
     from demur.store import FeedbackRow
 
     parts, call = request.app.state.parts, get_call(request)
+    if body.source in _TRUSTED and "admin" not in call.caller.scopes:
+        raise ApiError(403, "feedback of people or a judge takes a key with the scope 'admin' too", "source")
     if parts.recorder.mode == "off":
         raise ApiError(409, "this server keeps no records, so there is nothing to give feedback on")
     if not parts.identity.is_answer_id(body.id):
@@ -69,7 +78,10 @@ async def give_feedback(body: FeedbackBody, request: Request) -> Response:
 
 async def _find_labels(parts: Parts, call: Call, body: FeedbackBody) -> Collection[str]:
     """The labels of the task, once the item is known to be one that it may have answered."""
-    answered = await asyncio.to_thread(_find_answers, parts, body.id)
+    looking = asyncio.get_running_loop().run_in_executor(parts.readers, _find_answers, parts, body.id)
+    done, _ = await asyncio.wait({looking}, timeout=_PATIENCE_S)
+    answered = looking.result() if done else []
+    looking.cancel()  # one that has not begun need not
     if answered:
         found = [row for row in answered if (row.item, row.task) == (body.item, body.task)]
         if not found:

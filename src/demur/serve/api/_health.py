@@ -49,15 +49,15 @@ class Room:
         if parts.recorder.mode != "durable":
             return True
         if time.monotonic() - self._at > _KEEP_S:
+            self._at = time.monotonic()  # others go by what was seen last meanwhile
             self._accepts = await asyncio.to_thread(_has_room, parts)
-            self._at = time.monotonic()
         return self._accepts
 
 
 def make_router() -> APIRouter:
     """The routes."""
     router = guard_router("", ["operation"])
-    room = Room()
+    room, one = Room(), asyncio.Lock()
 
     async def ready(request: Request) -> Response:
         """Say whether every model is warm and answers can be recorded."""
@@ -70,6 +70,12 @@ def make_router() -> APIRouter:
         elif not await room.accepts(parts):
             status = "records"
         return json_response({"status": status}, 200 if status == "ready" else 503)
+
+    async def show_metrics(request: Request) -> Response:
+        """Show figures of all workers in Prometheus' text format."""
+        metrics = request.app.state.parts.metrics
+        async with one:  # adding up takes a while: however many ask, it never takes more than one thread
+            return Response(await asyncio.to_thread(metrics.show), media_type=metrics.content_type)
 
     router.add_api_route(
         "/healthz", healthy, methods=["GET"], response_model=Health, openapi_extra=needs("public")
@@ -96,12 +102,6 @@ def make_router() -> APIRouter:
 async def healthy() -> Health:
     """Say that the process answers."""
     return Health()
-
-
-async def show_metrics(request: Request) -> Response:
-    """Show figures of all workers in Prometheus' text format."""
-    metrics = request.app.state.parts.metrics
-    return Response(await asyncio.to_thread(metrics.show), media_type=metrics.content_type)
 
 
 def _has_room(parts: Parts) -> bool:

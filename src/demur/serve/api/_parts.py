@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,6 +61,8 @@ class Parts:
     """Set when every model is loaded and warmed."""
     is_draining: bool = False
     """Whether the server is about to stop: it is not ready, and lets connections end."""
+    readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "reader"))
+    """Threads that read the database for a request: where it says nothing, no other work waits behind them."""
     background: set[asyncio.Task[Any]] = field(default_factory=set)
     """What goes on behind answers that were given, such as shadows."""
 

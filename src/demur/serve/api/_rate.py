@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import ipaddress
 import mmap
 import os
 import struct
@@ -19,6 +20,17 @@ _SLOT = struct.Struct("<16sdd")
 """Hash of a name, tokens left, and when they were counted, in seconds since the machine started."""
 _PROBES = 32
 _FREE = b"\0" * 16
+
+
+def name_address(host: str) -> str:
+    """An address as a rate counts it: of IPv6 the network, since who has one address there has 2**64."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 class SharedBuckets:

@@ -7,6 +7,7 @@ before any route sees it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -18,13 +19,15 @@ from pydantic import TypeAdapter, ValidationError
 from demur.errors import DemurError
 from demur.serve.api._body import check_json, parse_json, read_body
 from demur.serve.api._call import Call, get_call
-from demur.serve.api._errors import ApiError, describe_faults, from_demur
+from demur.serve.api._errors import ApiError, describe_error, describe_faults, from_demur
 from demur.serve.api._keys import ACCESS, needs
+from demur.serve.api._rate import name_address
 
 if TYPE_CHECKING:
     from demur.serve.api._keys import Caller
     from demur.serve.api._parts import Parts
 
+_LOG = logging.getLogger(__name__)
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _LARGE = 65_536
 """Bytes of a body that is looked at in a thread, so that other requests go on meanwhile."""
@@ -51,7 +54,10 @@ class GuardRoute(APIRoute):
             try:
                 return await inner(request)
             except DemurError as error:
-                raise from_demur(error) from error
+                found = from_demur(error)
+                if found.status == 500:
+                    _LOG.error("failed", extra={"facts": {"request_id": call.request_id, **describe_error(error)}})
+                raise found from error
 
         return handle
 
@@ -66,7 +72,7 @@ class GuardRoute(APIRoute):
         rate = caller.rate_per_s or limits.rate_per_s
         if self.access["scope"] in _PUBLIC or rate is None:
             return
-        who = caller.key_id or f"address {request.client.host if request.client else ''}"
+        who = caller.key_id or f"address {name_address(request.client.host if request.client else '')}"
         wait_s = parts.buckets.take(who, rate, limits.burst_s)
         if wait_s > 0:
             raise ApiError(
@@ -82,7 +88,12 @@ class GuardRoute(APIRoute):
             return plain
 
         async def handle(request: Request) -> Response:
-            body = await _read_sound_body(request)
+            limits = request.app.state.parts.config.limits
+            try:
+                async with asyncio.timeout(limits.timeout_s):
+                    body = await _read_sound_body(request)
+            except TimeoutError:
+                raise _too_late() from None
             request._body = body  # what FastAPI would read; it parses no other than this
             request._json = parse_json(body)
             return await plain(request)
@@ -114,9 +125,7 @@ class QuickRoute(GuardRoute):
                     return answer
             except TimeoutError:
                 if not has_body:
-                    raise ApiError(
-                        408, "the body did not arrive in time", headers={"Connection": "close"}
-                    ) from None
+                    raise _too_late() from None
                 raise ApiError(
                     504, f"no answer within {limits.timeout_s:g} s; send fewer items or try later"
                 ) from None
@@ -141,17 +150,25 @@ async def _read_sound_body(request: Request) -> bytes:
     kind = request.headers.get("content-type")
     body = await read_body(request, limits.max_body_bytes)
     if len(body) < _LARGE:
-        check_json(body, kind, limits.max_depth)
+        check_json(body, kind, limits.max_depth, limits.max_entries)
     else:
-        await asyncio.to_thread(check_json, body, kind, limits.max_depth)
+        await asyncio.to_thread(check_json, body, kind, limits.max_depth, limits.max_entries)
     return body
 
 
+def _too_late() -> ApiError:
+    return ApiError(408, "the body did not arrive in time", headers={"Connection": "close"})
+
+
 async def _validate(adapter: TypeAdapter[Any], body: bytes) -> Any:
+    if len(body) < _LARGE:
+        return _parse(adapter, body)
+    return await asyncio.to_thread(_parse, adapter, body)
+
+
+def _parse(adapter: TypeAdapter[Any], body: bytes) -> Any:
     try:
-        if len(body) < _LARGE:
-            return adapter.validate_json(body)
-        return await asyncio.to_thread(adapter.validate_json, body)
+        return adapter.validate_json(body)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
     message, param = describe_faults(faults)

@@ -118,7 +118,9 @@ class FeedbackBody(Body):
     label: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
         description="One of its labels."
     )
-    source: Literal["user", "judge", "people"] = Field(default="user", description="Who says so.")
+    source: Literal["user", "judge", "people"] = Field(
+        default="user", description="Who says so; judge and people take a key that has the scope admin too."
+    )
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
         default=None, description="Kept only where texts are logged in full."
     )

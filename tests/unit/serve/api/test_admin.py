@@ -106,7 +106,8 @@ def test_a_key_that_makes_no_sense_is_refused(guard, error_of, body):
 
 
 def test_a_key_that_is_not_there_cannot_be_revoked(guard, error_of):
-    error_of(ask(guard, "DELETE", "/keys/nobody"), 404)
+    error_of(ask(guard, "DELETE", f"/keys/{'0' * 12}"), 404)
+    assert "nobody" not in error_of(ask(guard, "DELETE", "/keys/nobody"), 422)["message"]
 
 
 # The rest
@@ -129,7 +130,8 @@ def test_a_request_is_deleted_wherever_it_is(make_guard, is_drained, error_of):
         guard.rows()
     assert ask(guard, "DELETE", f"/requests/{id}").json() == {"rows": 2}
     assert guard.rows() == []
-    error_of(ask(guard, "DELETE", "/requests/unknown"), 404)
+    error_of(ask(guard, "DELETE", f"/requests/{'0' * 44}"), 404)
+    error_of(ask(guard, "DELETE", "/requests/unknown"), 422)
 
 
 @pytest.mark.parametrize("key", ["classify", "feedback"])

@@ -12,7 +12,7 @@ from demur.errors import (
     UsageError,
 )
 from demur.serve.api import ApiError
-from demur.serve.api._errors import TYPES, describe_faults, error_body, from_demur
+from demur.serve.api._errors import TYPES, describe_error, describe_faults, error_body, from_demur
 from demur.serve.batching import QueueFullError
 
 
@@ -82,3 +82,16 @@ def test_a_fault_is_described_without_what_was_sent(fault, message, param):
 def test_a_key_that_somebody_made_up_is_not_repeated():
     fault = {"type": "extra_forbidden", "loc": ("input", "how do i do something bad"), "msg": "no extras"}
     assert describe_faults([fault]) == ("input has a key that is not known; leave it out", "input")
+
+
+def test_an_error_is_described_by_type_and_place():
+    def fail():
+        raise ValueError("a text of a user")
+
+    try:
+        fail()
+    except ValueError as error:
+        found = describe_error(error)
+    assert found["error"] == "ValueError"
+    assert found["where"][-1].startswith("test_errors.py:")
+    assert "a text of a user" not in str(found)

@@ -11,9 +11,9 @@ def answered(guard):
     return guard.ask("POST", "/v1/classify", json={"input": [ITEM, {"response": "a"}]}).json()["id"]
 
 
-def give(guard, id, **changes):
+def give(guard, id, key="feedback", **changes):
     body = {"id": id, "task": "refusal", "label": "hard_refusal"} | changes
-    return guard.ask("POST", "/v1/feedback", key="feedback", json=body)
+    return guard.ask("POST", "/v1/feedback", key=key, json=body)
 
 
 @pytest.mark.parametrize("is_drained", [True, False])
@@ -22,12 +22,44 @@ def test_feedback_is_recorded_whether_the_answer_is_in_the_database_yet_or_not(
 ):
     if is_drained:
         guard.rows()
-    answer = give(guard, answered, item=1, source="people")
+    answer = give(guard, answered, item=1)
     valid_against(answer, "/v1/feedback")
     (row,) = guard.feedback()
     assert (row.id, row.request_id, row.item, row.label) == (answer.json()["id"], answered, 1, "hard_refusal")
-    assert (row.source, row.key_id) == ("people", guard.keys["feedback"].split("_")[1])
+    assert (row.source, row.key_id) == ("user", guard.keys["feedback"].split("_")[1])
     assert [one.feedback.id for one in guard.parts.store.labelled("refusal")] == [row.id]
+
+
+@pytest.mark.parametrize("source", ["judge", "people"])
+def test_only_an_administrators_key_speaks_for_those_whose_word_outweighs_that_of_users(
+    make_guard, guard, answered, error_of, source
+):
+    assert error_of(give(guard, answered, source=source), 403)["param"] == "source"
+    error_of(give(guard, answered, key="admin", source=source), 403)
+    assert guard.feedback() == []
+    assert give(guard, answered, key="all", source=source).status_code == 200
+    assert [row.source for row in guard.feedback()] == [source]
+    open_one = make_guard(keys={"required": False})
+    id = open_one.ask("POST", "/v1/classify", key=None, json={"input": ITEM}).json()["id"]
+    error_of(give(open_one, id, key=None, source=source), 403)
+    assert give(open_one, id, key=None).status_code == 200
+
+
+def test_a_database_that_says_nothing_is_not_waited_for(guard, answered, monkeypatch):
+    import threading
+
+    from demur.serve.api import _feedback
+
+    is_over = threading.Event()
+    monkeypatch.setattr(_feedback, "_PATIENCE_S", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(guard.parts.store, "predictions", lambda **where: is_over.wait(60) and [])
+        try:
+            for _ in range(6):  # more than there are threads for it
+                assert give(guard, answered).status_code == 200
+        finally:
+            is_over.set()
+    assert len(guard.feedback()) == 6
 
 
 def test_feedback_is_taken_while_the_database_is_down(guard, answered, monkeypatch):
