@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -35,18 +36,67 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "process": os.getpid(),
             "source": record.name,
-            "event": record.getMessage(),
+            "event": _message_of(record),
         }
         told.update(getattr(record, "facts", {}))
-        if record.exc_info and record.exc_info[0] is not None:
-            frames = traceback.extract_tb(record.exc_info[2])[-8:]
-            told["error"] = record.exc_info[0].__name__
-            told["where"] = [f"{one.filename.rpartition('/')[2]}:{one.lineno} {one.name}" for one in frames]
-        return json.dumps(told, ensure_ascii=False, default=str)
+        told.update(_describe(record))
+        return json.dumps(told, default=str)
+
+
+class _NameErrors(logging.Filter):
+    """Notes the type and place of an error before others take it from the record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always true."""
+        record.facts = {**getattr(record, "facts", {}), **_describe(record)}
+        record.exc_info = record.exc_text = None
+        return True
+
+
+class _Quiet(logging.StreamHandler[TextIO]):
+    """A handler that drops a line it cannot write: what the standard library says then quotes all of it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing."""
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """The message; of asyncio its first line, for those after it quote errors."""
+    message = record.getMessage()
+    return message.partition("\n")[0] if record.name == "asyncio" else message
+
+
+def _describe(record: logging.LogRecord) -> dict[str, Any]:
+    if not record.exc_info or record.exc_info[0] is None:
+        return {}
+    frames = traceback.extract_tb(record.exc_info[2])[-8:]
+    where = [f"{one.filename.rpartition('/')[2]}:{one.lineno} {one.name}" for one in frames]
+    return {"error": record.exc_info[0].__name__, "where": where}
+
+
+def _catch_the_rest() -> Callable[[], None]:
+    """Log errors that nobody caught, which Python would print with their messages; what it returns ends that."""
+    log = logging.getLogger("demur.serve")
+    before = sys.excepthook, threading.excepthook, sys.unraisablehook
+
+    def catch(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            log.error("nobody caught an error", exc_info=(kind, error or kind(), trace))
+
+    sys.excepthook = catch
+    threading.excepthook = lambda args: catch(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: catch(args.exc_type, args.exc_value, args.exc_traceback)
+
+    def stop() -> None:
+        sys.excepthook, threading.excepthook, sys.unraisablehook = before
+
+    return stop
 
 
 class _Keep(QueueHandler):
     """Hands records over as they are; where too many wait, the newest is left out."""
+
+    queue: SimpleQueue[Any]
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Nothing: the record stays in this process."""
@@ -74,11 +124,12 @@ def start_log(
     """
     from demur.serve.secrets import RedactSecrets
 
-    handler = logging.StreamHandler(out or sys.stderr)
+    handler = _Quiet(out or sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(_NameErrors())
     if redactor is not None:
         handler.addFilter(RedactSecrets(redactor))
-    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()  # half the cost of a Queue, for whoever answers
+    waiting: SimpleQueue[Any] = SimpleQueue()  # half the cost of a Queue, for whoever answers
     root, keep = logging.getLogger(), _Keep(waiting)
     before = root.level
     root.addHandler(keep)
@@ -88,8 +139,10 @@ def start_log(
     logging.captureWarnings(True)
     listener = QueueListener(waiting, handler)
     listener.start()
+    let_go = _catch_the_rest()
 
     def stop() -> None:
+        let_go()
         root.removeHandler(keep)
         root.setLevel(before)
         logging.captureWarnings(False)

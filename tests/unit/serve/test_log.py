@@ -1,6 +1,10 @@
+import asyncio
+import gc
 import io
 import json
 import logging
+import sys
+import threading
 import warnings
 
 import pytest
@@ -90,3 +94,60 @@ def test_ending_leaves_logging_as_it_was(log):
 def test_a_line_never_breaks():
     record = logging.makeLogRecord({"msg": "a\nb", "levelname": "INFO", "name": "x"})
     assert "\n" not in JsonFormatter().format(record)
+
+
+def test_the_type_and_place_of_an_error_are_told_where_secrets_are_struck_out_too(log):
+    redactor = Redactor()
+    redactor.learn("hunter2hunter2")
+    end = log(redactor)
+    try:
+        raise ValueError("a text of a user and hunter2hunter2")
+    except ValueError:
+        logging.getLogger("demur.serve.test").exception("failed")
+    (line,) = end()
+    assert (line["error"], line["where"][0].split(":")[0]) == ("ValueError", "test_log.py")
+    assert "a text of a user" not in json.dumps(line)
+
+
+def test_errors_that_nobody_caught_are_lines_without_their_messages(log, capsys):
+    def fail():
+        raise ValueError("a text of a user")
+
+    async def forget():
+        asyncio.get_running_loop().create_task(fail_later())
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    async def fail_later():
+        fail()
+
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    end = log(Redactor())
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    asyncio.run(forget())
+    try:
+        fail()
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
+    lines = end()
+    assert [line["error"] for line in lines] == ["ValueError"] * 3
+    assert "a text of a user" not in json.dumps(lines) + "".join(capsys.readouterr())
+    assert (sys.excepthook, threading.excepthook, sys.unraisablehook) == hooks
+
+
+def test_a_line_that_cannot_be_made_quotes_nothing(log, capsys):
+    end = log()
+    logging.getLogger("demur.serve.test").error("no line", extra={"facts": {(1,): "a text of a user"}})
+    logging.getLogger("demur.serve.test").error("after")
+    assert [line["event"] for line in end()][-1] == "after"
+    assert "a text of a user" not in capsys.readouterr().err
+
+
+def test_a_line_is_plain_ascii():
+    """A terminal obeys some characters beyond ASCII, and some readers take others for the end of a line."""
+    record = logging.makeLogRecord({"msg": "a\u2028b\x9b31mc\u202e", "levelname": "INFO", "name": "x"})
+    line = JsonFormatter().format(record)
+    assert line.isascii()
+    assert json.loads(line)["event"] == "a\u2028b\x9b31mc\u202e"
