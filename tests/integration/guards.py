@@ -32,7 +32,7 @@ class RunningGuard:
     def __init__(self, folder, models, **configuration):
         self.folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.database = f"sqlite:///{folder / 'guard.db'}"
+        self.database = configuration.get("database", {}).get("url") or f"sqlite:///{folder / 'guard.db'}"
         values = {
             "models": [str(one) for one in models],
             "port": self.port,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import environment
-from tests.pg import find_programs
 
 from demur.store import FeedbackRow, PredictionRow, open_store
+from pg import find_programs
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "reliability"
 

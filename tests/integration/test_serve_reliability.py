@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from tests.integration.guards import Load, RunningGuard, check_recorded_once
+from tests.integration.guards import ITEM, Load, RunningGuard, check_recorded_once
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +71,36 @@ def test_a_supervisor_that_is_killed_takes_its_workers_with_it_and_what_they_ans
     guard.start()
     guard.stop()
     check_recorded_once(guard, load.answered)
+
+
+def test_a_worker_that_begins_while_the_database_is_down_lets_in_whom_the_one_before_knew(
+    tmp_path, postgres_server, postgres
+):
+    from demur.models.rules import RulesClassifier
+    from demur.tasks import REFUSAL
+
+    RulesClassifier(REFUSAL).save(tmp_path / "refusal")
+    guard = RunningGuard(tmp_path, [tmp_path / "refusal"], workers=1, database={"url": postgres})
+    try:
+        with guard.client() as client:
+            answered = [client.post("/v1/classify", json={"input": [ITEM, ITEM]}).json()["id"]]
+            postgres_server.stop("immediate")
+            (before,) = guard.workers()
+            os.kill(before, signal.SIGKILL)
+            guard.wait_until(lambda: guard.workers() not in ([], [before]), "no worker came back")
+        with guard.client() as client:
+            answer = client.post("/v1/classify", json={"input": [ITEM, ITEM]})
+            assert answer.status_code == 200, answer.text
+            answered.append(answer.json()["id"])
+            refused = client.post(
+                "/v1/classify", json={"input": ITEM}, headers={"Authorization": "Bearer demur_a_b"}
+            )
+            assert refused.status_code == 401
+        postgres_server.start()
+        assert guard.stop() == 0
+        check_recorded_once(guard, answered, ["refusal"])
+    finally:
+        guard.kill()
 
 
 def test_a_restart_of_all_workers_drops_nothing(guard):
