@@ -44,6 +44,8 @@ class Watch:
     every_s: float
     """Between two looks at the memory."""
     memory_mb: list[int] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
+    """Of the machine in the last minute, other work included."""
     most_rows: int = 0
     most_bytes: int = 0
     down_until: float | None = None
@@ -67,6 +69,7 @@ class Watch:
                     self.drained_s = time.monotonic() - self.down_until
             if time.monotonic() >= next_look and len(self.memory_mb) < LOOKS:
                 self.memory_mb.append(round(self.guard.memory_mb()))
+                self.loads.append(os.getloadavg()[0])
                 next_look += self.every_s
 
     def end(self) -> None:
@@ -162,6 +165,7 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
         "left_in_spool": what_is_left(guard.spool),
         "memory_mb": [watch.memory_mb[1], watch.memory_mb[-1]] if len(watch.memory_mb) > 1 else None,
         "memory_series_mb": watch.memory_mb,
+        "mean_load": round(sum(watch.loads) / max(1, len(watch.loads)), 1),
         **found,
     }
 
@@ -233,7 +237,15 @@ def write_table(folder: Path) -> str:
     """``result.md`` from every result in the folder."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     names = ("sent", "answered", "no_answer", "refused", "rows_told", "lost", "twice", "recorded_but_not_answered")
-    names += ("p50_ms", "p99_ms", "longest_silence_s", "spool_most_rows", "drained_after_s", "memory_mb")
+    names += (
+        "p50_ms",
+        "p99_ms",
+        "longest_silence_s",
+        "spool_most_rows",
+        "drained_after_s",
+        "memory_mb",
+        "mean_load",
+    )
     head = ["database", "scenario", "s", "requests/s", *(name.replace("_", " ") for name in names)]
     lines = ["| " + " | ".join(head) + " |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
     for one in found:
