@@ -25,6 +25,8 @@ _AGAIN_S = 1.0
 """A key that is not known may be new: the store is asked again, at most this often."""
 _PATIENCE_S = 2.0
 """How long a request waits for the store at most, where keys are known that can be trusted."""
+_LONGEST_S = 30.0
+"""How long where there are none."""
 Scope = Literal["public", "classify", "feedback", "admin", "metrics"]
 ACCESS = "x-demur-access"
 
@@ -67,7 +69,7 @@ class Keyring:
     clock
         Seconds that only ever grow.
     patience_s
-        How long the store is waited for at most.
+        How long the store is waited for where keys are known that can be trusted.
     """
 
     def __init__(
@@ -90,12 +92,12 @@ class Keyring:
     async def refresh(self) -> None:
         """Read the keys now; one reading at a time, whoever asks.
 
-        A database that says nothing at all is not waited for longer than :data:`_PATIENCE_S`.
+        A database that says nothing is not waited for long where there are keys that can be trusted without it.
         """
         if self._reading is None or self._reading.done():
             self._tried_at = self._clock()
             self._reading = asyncio.create_task(self._read_again())
-        await asyncio.wait({self._reading}, timeout=self._patience_s)
+        await asyncio.wait({self._reading}, timeout=self._patience_s if self.is_trusted else _LONGEST_S)
 
     async def find(self, text: str) -> KeyRow | None:
         """The row of a key given as text, or None where it is no key or revoked.

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from demur.errors import DemurError
 from demur.serve.api import ApiError, Parts, error_responses, get_call, guard_router, needs
 from demur.serve.experiments._commands import create_experiment, set_weights
-from demur.serve.experiments._config import ArmName, ExperimentConfig
+from demur.serve.experiments._config import ArmName, ExperimentConfig, TaskName
 from demur.serve.experiments._moves import Move, config_of, find_experiment, move_experiment, promoted_arm
 from demur.serve.experiments._show import EventView, ExperimentView, show_experiment, show_experiments
 
@@ -99,7 +99,7 @@ class _Desk:
 
     def show_all(
         self,
-        task: Annotated[str | None, Query(max_length=64)] = None,
+        task: Annotated[TaskName | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> ExperimentViews:
         """List experiments with their figures, the newest first."""

@@ -33,7 +33,7 @@ _LOOK_BACK = timedelta(days=30)
 """How old rows may be that are judged by command."""
 Endpoint = tuple[str, str, Any, Any]
 """Method, path, what answers, and the shape of its answer."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 class NewReference(BaseModel, extra="forbid", frozen=True):
@@ -63,7 +63,7 @@ def router(parts: "Parts") -> "APIRouter":
 
     made = guard_router("/admin/drift", ["drift"])
     look = error_responses(401, 403, 422, 429, 503)
-    change = error_responses(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
+    change = error_responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
     every = [(*one, look) for one in _list_readers(parts)] + [(*one, change) for one in _list_changers(parts)]
     for method, path, endpoint, model, errors in every:
         made.add_api_route(
@@ -76,26 +76,26 @@ def _list_readers(parts: "Parts") -> list[Endpoint]:
     from fastapi import Query
 
     store = parts.store
-    task_query = Query(max_length=64, description="Only of this task.")
+    task_query = Query(description="Only of this task.")
 
     def show_all() -> TaskViews:
         """Show how every task is watched: reference, last run, alarms, escalation."""
         return TaskViews(tasks=show_tasks(store))
 
     def runs(
-        task: Annotated[str | None, task_query] = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
+        task: Annotated[Name | None, task_query] = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
     ) -> RunViews:
         """List the windows that were looked at, the newest first."""
         return RunViews(runs=[show_run(row) for row in store.drift_runs(task, limit=limit)])
 
     def references(
-        task: Annotated[str | None, task_query] = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
+        task: Annotated[Name | None, task_query] = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
     ) -> ReferenceViews:
         """List the references, the newest first."""
         return ReferenceViews(references=[show_reference(row) for row in store.references(task, limit=limit)])
 
     def queue(
-        task: Annotated[str | None, task_query] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+        task: Annotated[Name | None, task_query] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> QueueView:
         """List the rows that wait for people; send their labels to `POST /v1/feedback` with source `people`."""
         return QueueView(items=show_queue(store, task, limit))

@@ -88,7 +88,7 @@ def router(parts: "Parts") -> "APIRouter":
         return get_call(request).caller.key_id or "unknown"
 
     def show_all(
-        task: Annotated[str | None, Query(max_length=64)] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+        task: Annotated[TaskName | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> RetrainViews:
         """List retrainings in brief, the newest first."""
         return RetrainViews(
@@ -111,7 +111,7 @@ def router(parts: "Parts") -> "APIRouter":
         return view_retrain(stop_retrain(store, id, datetime.now(UTC), actor(request), body.reason))
 
     look = error_responses(401, 403, 404, 422, 429, 503)
-    change = error_responses(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
+    change = error_responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
     every: list[tuple[str, str, Any, Any, Any]] = [
         ("GET", "", show_all, RetrainViews, look),
         ("POST", "", request_new, RetrainView, change),

@@ -68,6 +68,39 @@ def test_what_cannot_be_done_with_models_is_refused(guard, error_of, path, body,
     error_of(ask(guard, "POST", path, json=body), status)
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "a" * 4000,
+        "glimmerwax",
+        "../glimmerwax",
+        "glimmerwax\nline",
+        "/proc/self/root/etc",
+        "/dev/null",
+        "{tmp}/loop",
+    ],
+)
+def test_no_folder_makes_it_fail_and_none_is_repeated(guard, tmp_path, error_of, folder):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    answer = ask(guard, "POST", "/models", json={"folder": folder.replace("{tmp}", str(tmp_path))})
+    error = error_of(answer, 404)
+    assert error["param"] == "folder"
+    assert not any(word in answer.text for word in ("glimmerwax", "aaaa", "/proc", "/dev", str(tmp_path)))
+
+
+def test_models_are_registered_only_from_where_they_may_be(make_guard, ready_folder, tmp_path, error_of):
+    import shutil
+
+    allowed = tmp_path / "allowed"
+    shutil.copytree(ready_folder, allowed / "own")
+    (allowed / "link").symlink_to(ready_folder)
+    guard = make_guard(admin={"folders": [str(allowed)]})
+    for folder in (ready_folder, allowed / "link", allowed / ".." / "secret", "/etc"):
+        error = error_of(ask(guard, "POST", "/models", json={"folder": str(folder)}), 403)
+        assert "admin.folders" in error["message"]
+    assert ask(guard, "POST", "/models", json={"folder": str(allowed / "own")}).status_code == 200
+
+
 def test_what_another_process_promoted_is_seen_by_reloading(guard, ready_folder):
     (other,) = find_models([ready_folder])
     guard.parts.store.register_model(other)

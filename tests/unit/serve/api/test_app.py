@@ -1,36 +1,13 @@
 import asyncio
 import json
+import time
 
 import pytest
 
-from demur.serve.api import GuardRoute, make_app
 from demur.serve.api import _app as module
+from demur.serve.api import make_app
 
 ITEM = {"prompt": "How do I keep bread fresh?", "response": "Here it is."}
-
-
-def routes(guard):
-    return [route for route in guard.app.routes if isinstance(route, GuardRoute)]
-
-
-def test_no_route_answers_without_its_key(guard):
-    for route in routes(guard):
-        path = route.path.replace("{task}", "refusal").replace("{version}", "f" * 64).replace("{id}", "x")
-        for method in route.methods:
-            for key, status in ((None, 401), ("wrong", 401)):
-                answer = guard.ask(method, path, key=key)
-                expected = 200 if route.access["scope"] == "public" else status
-                assert answer.status_code == expected, (method, path, key)
-                assert answer.status_code == 200 or answer.headers["www-authenticate"]
-
-
-def test_a_key_opens_only_what_it_is_for(guard):
-    for route in routes(guard):
-        scope = {"metrics": "admin"}.get(route.access["scope"], route.access["scope"])
-        path = route.path.replace("{task}", "refusal").replace("{version}", "f" * 64).replace("{id}", "x")
-        for key in ("classify", "feedback", "admin"):
-            answer = guard.ask(next(iter(route.methods)), path, key=key)
-            assert (answer.status_code == 403) is (scope not in ("public", key)), (path, key)
 
 
 def test_a_route_that_says_nothing_takes_admin(guard):
@@ -126,6 +103,18 @@ def test_a_hundred_thousand_items_are_refused(make_guard, error_of):
     error_of(guard.post_bytes("/v1/moderations", content), 422)
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/classify", "/v1/moderations", "/classify", "/admin/experiments", "/admin/keys"]
+)
+def test_what_is_wrong_with_hundreds_of_thousands_of_parts_is_not_said_of_each(guard, error_of, path):
+    """Said of each, half a million would take a gigabyte and stop the event loop for seconds."""
+    guard.post_bytes(path, b"{}")
+    for name in (b"input", b"threat_labels", b"scopes"):
+        started = time.process_time()
+        error_of(guard.post_bytes(path, b'{"%b": [1' % name + b",1" * 500_000 + b"]}"), 422)
+        assert time.process_time() - started < 1
+
+
 def test_another_content_type_is_refused(guard, error_of):
     error_of(guard.post_bytes("/v1/classify", b"{}", content_type="text/plain"), 415)
 
@@ -215,3 +204,11 @@ def test_many_at_once_are_all_answered(guard):
     assert {one.status_code for one in answers} == {200}
     assert len({one.json()["id"] for one in answers}) == 64
     assert len(guard.rows()) == 128
+
+
+def test_the_page_is_made_once(guard, monkeypatch):
+    first = guard.ask("GET", "/openapi.json", key=None)
+    monkeypatch.setattr(guard.app, "openapi", None)
+    again = guard.ask("GET", "/openapi.json", key=None)
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["content-type"] == "application/json"

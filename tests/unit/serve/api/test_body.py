@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.serve.api import ApiError
-from demur.serve.api._body import check_json, is_deeper, parse_json
+from demur.serve.api._body import check_json, has_more_entries, is_deeper, parse_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -53,6 +53,26 @@ def test_a_large_body_is_looked_at_in_time_in_line_with_its_size(body):
     started = time.process_time()
     is_deeper(body, 32)
     assert time.process_time() - started < 1
+
+
+def commas_of(value):
+    if isinstance(value, dict):
+        return max(0, len(value) - 1) + sum(map(commas_of, value.values()))
+    if isinstance(value, list):
+        return max(0, len(value) - 1) + sum(map(commas_of, value))
+    return 0
+
+
+@given(JSON, st.integers(0, 8))
+def test_entries_are_counted_as_a_parser_would(value, most):
+    assert has_more_entries(json.dumps(value).encode(), most) == (commas_of(value) > most)
+
+
+def test_a_body_of_many_entries_is_refused_and_a_text_with_many_commas_is_not():
+    check_json(json.dumps(["a, b, c" * 1000, *range(4)]).encode(), "application/json", 8, 4)
+    with pytest.raises(ApiError, match="more entries than so many items can have") as caught:
+        check_json(json.dumps([*range(6)]).encode(), "application/json", 8, 4)
+    assert caught.value.status == 422
 
 
 def test_a_sound_body_passes():

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import statistics
+import threading
 import time
 from dataclasses import replace
 
@@ -237,3 +238,40 @@ def test_keys_that_are_old_when_they_are_read_are_trusted_for_the_rest_of_their_
     assert keyring.is_trusted
     clock.now += 2
     assert not keyring.is_trusted
+
+
+def test_a_store_that_says_nothing_keeps_nobody_waiting_whose_key_is_known(clock):
+    keys, is_over = Keys(ROW), threading.Event()
+
+    def read():
+        found = keys()
+        if len(found) and keys.reads > 1:
+            assert is_over.wait(120)
+        return found
+
+    async def ask_all():
+        gate = Gate(Keyring(read, KeysConfig(refresh_s=5), clock, patience_s=0.05), is_required=True)
+        access = needs("classify")["x-demur-access"]
+        await gate.admit({"authorization": f"Bearer {TEXT}"}, access)
+        clock.now += 6
+        try:
+            for _ in range(5):
+                assert (await gate.admit({"authorization": f"Bearer {TEXT}"}, access)).key_id == ROW.id
+                clock.now += 2
+            with pytest.raises(ApiError, match="not known"):
+                await gate.admit({"authorization": f"Bearer {OTHER}"}, access)
+        finally:
+            is_over.set()
+
+    asyncio.run(ask_all())
+    assert keys.reads == 2
+
+
+def test_what_a_driver_raises_is_an_answer_that_keys_cannot_be_checked(clock, caplog):
+    def read():
+        raise ValueError("whatever a driver says")
+
+    gate = Gate(Keyring(read, KeysConfig(), clock), is_required=True)
+    with pytest.raises(ApiError, match="keys cannot be checked now"):
+        admit(gate, f"Bearer {TEXT}")
+    assert "whatever a driver says" not in caplog.text

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demur.serve.api import SharedBuckets
+from demur.serve.api._rate import name_address
 
 
 class Clock:
@@ -95,3 +96,20 @@ def test_processes_that_take_at_once_take_no_token_twice(tmp_path):
     for worker in workers:
         worker.join(120)
     assert passed == 50
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_of_ipv6_the_network_has_the_rate(host, name):
+    """Whoever has one address there has 2**64 of them."""
+    assert name_address(host) == name
