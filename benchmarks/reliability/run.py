@@ -190,7 +190,8 @@ def read_texts() -> list[tuple[str, str | None]]:
 
 def describe(account: Account) -> dict[str, Any]:
     """What the client saw, in figures."""
-    latencies, times = sorted(account.latencies), sorted(account.answered_at)
+    latencies = sorted(account.latencies)
+    times = sorted([0.0, *account.answered_at, account.ended_at])
     statuses = {kind: dict(sorted(seen.items())) for kind, seen in sorted(account.statuses.items())}
     refused: Counter[str] = Counter()
     for kind, seen in account.statuses.items():

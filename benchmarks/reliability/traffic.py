@@ -61,6 +61,9 @@ class Account:
     """Id of feedback to answer, item, task and label."""
     latencies: list[float] = field(default_factory=list)
     answered_at: list[float] = field(default_factory=list)
+    """Seconds since the first request was due."""
+    ended_at: float = 0.0
+    """When the last request had been sent, as of ``answered_at``."""
 
     @property
     def unanswered(self) -> int:
@@ -243,5 +246,6 @@ async def send(port: int, maker: Maker, account: Account, rate: float, seconds: 
         task = asyncio.create_task(one(maker.draw(), due))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
+    account.ended_at = time.monotonic() - started
     await asyncio.gather(*under_way)
     client.close()
