@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 MIN_SPEEDUP, MAX_SINGLE, MAX_GROWTH = 4.0, 1.3, 0.05
+WARM_S = 5.0
 START_S = 900
 
 
@@ -77,9 +79,10 @@ class Server:
 
 
 @contextmanager
-def serve_plain(model: Path, max_tokens: int) -> Iterator[Server]:
+def serve_plain(model: Path, max_tokens: int, *more: str) -> Iterator[Server]:
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(HERE / "plain.py"), str(model), str(port), str(max_tokens)])
+    command = [sys.executable, str(HERE / "plain.py"), str(model), str(port), str(max_tokens), *more]
+    process = subprocess.Popen(command)
     try:
         wait_ready(port, process)
         yield Server(process, port, "/classify")
@@ -156,19 +159,21 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def compare(model: Path, bodies: Path, max_tokens: int, options: argparse.Namespace, work: Path) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {}
-    with serve_plain(model, max_tokens) as plain, serve_guard([model], work, options.workers) as guard:
+    cores = str(len(os.sched_getaffinity(0)))
+    with (
+        serve_plain(model, max_tokens) as plain,
+        serve_plain(model, max_tokens, cores) as tuned,
+        serve_guard([model], work, options.workers) as guard,
+    ):
+        servers = {"plain": plain, "tuned": tuned, "guard": guard}
         turns: list[tuple[str, Callable[[], dict[str, Any]]]] = []
         for clients in (32, 1):
-            for name, server in (("plain", plain), ("guard", guard)):
-                turns.append(
-                    (
-                        f"{name}_{clients}",
-                        lambda server=server, clients=clients: load(server, bodies, clients, options.seconds),  # type: ignore[misc]
-                    )
-                )
-        turns.append(("bare", lambda: run_bare(model, bodies, options.seconds)))
-        for _, turn in turns[:4]:  # once unseen, so that both are warm
-            turn()
+            for name, server in servers.items():
+                turn = partial(load, server, bodies, clients, options.seconds)
+                turns.append((f"{name}_{clients}", turn))
+        turns.append(("bare", partial(run_bare, model, bodies, options.seconds)))
+        for server in servers.values():  # once unseen, so that all are warm
+            load(server, bodies, 32, min(WARM_S, options.seconds))
         for _ in range(options.rounds):
             for name, turn in turns:
                 runs.setdefault(name, []).append(turn())
@@ -199,8 +204,10 @@ def judge(result: dict[str, Any]) -> dict[str, Any]:
     compared = result["compared"]
     speedup = compared["guard_32"]["requests_per_s"] / compared["plain_32"]["requests_per_s"]
     single = compared["guard_1"]["p50_ms"] / compared["bare"]["p50_ms"]
+    tuned = compared["guard_32"]["requests_per_s"] / compared["tuned_32"]["requests_per_s"]
     bounds = {
         "speedup_32": round(speedup, 2),
+        "speedup_32_over_tuned": round(tuned, 2),
         "p99_32_ratio": round(compared["guard_32"]["p99_ms"] / compared["plain_32"]["p99_ms"], 3),
         "p50_1_over_bare": round(single, 3),
         "memory_growth": result["memory"]["growth"],
