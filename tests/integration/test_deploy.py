@@ -526,7 +526,9 @@ def test_the_secrets_of_the_pods_are_those_of_the_template(pod_settings):
     (secret,) = read_yaml(BASE / "secret.example.yaml")
     files = [BASE / name for name in ("configmap.yaml", "deployment.yaml", "migrate.yaml")]
     assert secrets_of(*files) == set(secret["stringData"])
-    assert pod_settings.secret.names == load_serve(DEPLOY / "serve.yaml").secret.names == ("demur_secret",)
+    for settings in (pod_settings, load_serve(DEPLOY / "serve.yaml")):
+        assert settings.secret.names == ("demur_secret",)
+        assert settings.alerts.secret.names == ("webhook_key",)
 
 
 def test_the_port_is_the_same_everywhere(compose, stages):
@@ -542,6 +544,7 @@ def test_the_folders_are_those_that_are_mounted(compose, pod_settings):
     for settings in (load_serve(DEPLOY / "serve.yaml"), pod_settings):
         assert str(settings.spool.folder) == "/var/lib/demur/spool"
         assert all(folder.startswith("/var/lib/demur/runs/") for folder in settings.models)
+        assert settings.admin.folders == ("/var/lib/demur/runs",)
     targets = {one["target"] for one in compose["services"]["api"]["volumes"]}
     assert {"/var/lib/demur/spool", "/var/lib/demur/runs", "/etc/demur/serve.yaml"} == targets
     (deployment,) = read_yaml(BASE / "deployment.yaml")

@@ -186,6 +186,7 @@ def served(api, finished_run, tmp_path):
         "DEMUR_SPOOL__FOLDER": str(tmp_path / "spool"),
         "DEMUR_KEYS__REQUIRED": "false",
         "demur_secret": "a-secret-of-this-test-alone",
+        "webhook_key": "another-secret-of-this-test",
         "OMP_NUM_THREADS": "1",
     }
     log = (tmp_path / "log").open("w+")
