@@ -124,6 +124,7 @@ def check_address(url, own, heard):
 
 def log_in(page, key):
     page.goto("/dashboard?span=day")
+    page.locator("#key:focus").wait_for()  # the field takes the focus by itself, a moment after the page is there
     page.keyboard.type(key)
     page.keyboard.press("Enter")
     arrive(page, "/dashboard?span=day")

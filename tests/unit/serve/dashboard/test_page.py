@@ -167,7 +167,7 @@ def test_an_empty_store_says_what_to_do(empty, local):
 def test_without_the_database_it_says_so_and_shows_what_is_known(local):
     page = draw(None, local, problem="the database postgresql://guard does not answer").decode()
     read(page.encode())
-    assert "The database does not answer." in page
+    assert "There are no figures now" in page
     assert "postgresql://guard" in page
     assert "it goes on answering" in page
     assert "<dd>12</dd>" in page
@@ -176,7 +176,7 @@ def test_without_the_database_it_says_so_and_shows_what_is_known(local):
 
 def test_figures_that_are_old_are_called_so(filled, local):
     page = draw(filled, local, problem="it does not answer").decode()
-    assert "so the figures are older than they could be" in page
+    assert "These figures are older than they could be" in page
     assert "12:00:00 UTC" in page
 
 

@@ -197,9 +197,28 @@ def test_the_database_may_be_away(guard, monkeypatch):
     monkeypatch.setattr(guard.parts.store, "models", fail)
     page = look(guard, **cookie)
     assert page.status_code == 200
-    assert "The database does not answer" in page.text
+    assert "There are no figures now" in page.text
     assert "check that it runs" in page.text
     assert "rules" in page.text
+
+
+@pytest.mark.slow
+def test_a_postgresql_that_is_stopped_takes_no_page_away(make_guard, postgres, postgres_server):
+    guard = make_guard(database={"url": postgres}, dashboard={"keep_s": 0, "wait_s": 120})
+    champions = {row.task: row for row in guard.parts.store.models()}
+    add_traffic(guard.parts.store, datetime.now(UTC), champions, requests=60)
+    cookie = cookie_of(log_in(guard))
+    assert "does not answer" not in look(guard, "/dashboard?span=day", **cookie).text
+    postgres_server.stop()
+    try:
+        page = look(guard, "/dashboard?span=day", **cookie)
+        assert page.status_code == 200
+        assert "These figures are older than they could be" in page.text
+        assert "What this server knows by itself" in look(guard, "/dashboard?span=week", **cookie).text
+        assert log_in(guard).status_code == 303
+    finally:
+        postgres_server.start()
+    assert "does not answer" not in look(guard, "/dashboard?span=day", **cookie).text
 
 
 def test_a_session_is_prolonged_while_it_is_used(guard):
