@@ -147,9 +147,7 @@ def _chart_labels(found: Snapshot, steps: Sequence[StepSummary], task: Task | No
         Series(label, styles[label], row, [share(one) for one in row], path)
         for label, row, path in zip(labels, shares, stack_paths(shares, 1.0), strict=True)
     ]
-    summary = (
-        "Over all steps: " + ", ".join(f"{one} {share(of_all[one] / answers)}" for one in labels) + "."
-    )
+    summary = "Over all steps: " + ", ".join(f"{one} {share(of_all[one] / answers)}" for one in labels) + "."
     return Chart("Label shares", "stack", summary, series, marks, "100 %", "50 %", tick_marks(marks))
 
 

@@ -74,7 +74,5 @@ def _of_store(found: Snapshot) -> list[Concern]:
     for row in found.retrains:
         is_new = row.ended_at is not None and found.at - row.ended_at < _DAY
         if row.stage in ("failed", "rejected") and is_new:
-            concerns.append(
-                Concern(f"A retraining of {row.task} ended as {plain(row.stage)}.", "retraining")
-            )
+            concerns.append(Concern(f"A retraining of {row.task} ended as {plain(row.stage)}.", "retraining"))
     return concerns
