@@ -1,11 +1,17 @@
 """The guard as a user has it: ``demur serve`` with two workers, asked over a socket by the clients people use."""
 
+import asyncio
+import json
+import os
+import re
 import subprocess
+import time
+from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.integration.guards import ITEM, RunningGuard
+from tests.integration.guards import ITEM, READY_S, RunningGuard
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,104 @@ def test_the_client_of_openai_understands_a_wrong_key(guard):
         pytest.raises(AuthenticationError, match="not known, or revoked"),
     ):
         client.moderations.create(input="x")
+
+
+def test_the_client_of_openai_understands_what_is_wrong(guard):
+    from openai import APIStatusError, OpenAI, PermissionDeniedError, UnprocessableEntityError
+
+    from demur.store import new_key, open_store
+
+    with open_store(guard.database) as store:
+        other, row = new_key("other", ["feedback"])
+        store.add_key(row)
+    with OpenAI(base_url=f"{guard.url}/v1", api_key=guard.key, max_retries=0) as client:
+        with pytest.raises(UnprocessableEntityError, match="input") as caught:
+            client.moderations.create(input=[])
+        assert caught.value.request_id == caught.value.response.headers["x-request-id"]
+        assert caught.value.param == "input"
+        with pytest.raises(UnprocessableEntityError, match="input"):
+            client.moderations.create(input=[{"type": "image_url", "image_url": {"url": "https://x"}}])
+        with pytest.raises(APIStatusError, match="larger than") as caught:
+            client.moderations.create(input="a" * 1_500_000)
+        assert caught.value.status_code == 413
+    with (
+        OpenAI(base_url=f"{guard.url}/v1", api_key=other, max_retries=0) as client,
+        pytest.raises(PermissionDeniedError, match="has not the scope 'classify'"),
+    ):
+        ask_once_known(client)
+
+
+def ask_once_known(client):
+    """Ask with a key that was made just now, until the worker that is asked has read it."""
+    from openai import AuthenticationError
+
+    until = time.monotonic() + READY_S
+    while True:
+        try:
+            return client.moderations.create(input="x")
+        except AuthenticationError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_the_client_of_openai_waits_and_tries_again_where_it_asked_too_often(guard):
+    from openai import OpenAI, RateLimitError
+
+    from demur.store import new_key, open_store
+
+    with open_store(guard.database) as store:
+        slow, row = new_key("slow", ["classify"], rate_per_s=0.2)
+        store.add_key(row)
+
+    def ask_often(client):
+        while True:
+            ask_once_known(client)
+
+    with OpenAI(base_url=f"{guard.url}/v1", api_key=slow, max_retries=0, timeout=READY_S) as client:
+        with pytest.raises(RateLimitError, match="requests a second; slow down") as caught:
+            ask_often(client)
+        assert 1 <= int(caught.value.response.headers["retry-after"]) <= 5
+        assert ask_once_known(client.with_options(max_retries=20)).results
+
+
+def test_the_asynchronous_client_of_openai_works(guard):
+    from openai import AsyncOpenAI
+
+    async def ask():
+        async with AsyncOpenAI(base_url=f"{guard.url}/v1", api_key=guard.key, timeout=600) as client:
+            one = client.moderations.create(input=ITEM["response"])
+            many = client.moderations.create(input=["Here is how.", ITEM["response"]])
+            listed = [card.id async for card in client.models.list()]
+            return await asyncio.gather(one, many), listed
+
+    (one, many), listed = asyncio.run(ask())
+    assert [found.flagged for found in (*one.results, *many.results)] == [True, False, True]
+    assert set(listed) == {"refusal", "prompt_risk"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/serve.md", "docs/dashboard.md"])
+def test_curl_as_the_pages_have_it_works(guard, page, tmp_path):
+    """Word by word, but for the port."""
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    commands = re.findall(r"^curl (?:.*\\\n)*.*$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        done = subprocess.run(
+            [
+                "bash",
+                "-ec",
+                command.replace("curl ", "curl -sS --fail-with-body ", 1).replace(":8000", f":{guard.port}"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=os.environ | {"KEY": guard.key},
+        )
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        if "/v1/classify" in command:
+            answer = json.loads(done.stdout)
+            assert answer["results"][0]["tasks"]["refusal"]["label"] == "hard_refusal"
 
 
 def test_curl_works(guard):
