@@ -79,7 +79,7 @@ HEAVY = {
 }
 """What neither ``import demur`` nor any help may import."""
 NOT_IN_ROOT_HELP = {"pydantic", "rich", "yaml"}
-TESTS_WITHOUT_MODULE = {"test_contract.py", "test_init.py"}
+TESTS_WITHOUT_MODULE = {"test_access.py", "test_contract.py", "test_init.py", "test_privacy.py"}
 """Tests of a package as a whole."""
 UNSAFE = {"pickle.load", "pickle.loads", "joblib.load", "dill.load", "marshal.loads", "yaml.load", "eval", "exec"}
 MACHINE_PATH = re.compile(r"(?<![\w./~-])/(?:work|home|root|tmp|Users|mnt)/\w")
