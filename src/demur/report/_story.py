@@ -11,6 +11,8 @@ from demur.report._run import RunView
 from demur.report._views import ModelView, TaskView, has_interval
 
 SMALL_ROWS, SMALL_GROUPS = 200, 50
+MOST_SKIPPED = 2
+"""Skipped models that each have a sentence; where there are more, one sentence names them all."""
 """Fewer test rows or groups than these are called few: a rate then moves by several points by chance."""
 NOTABLE_FALL = 0.05
 _SOURCES = 6
@@ -87,10 +89,7 @@ def cautions(run: RunView, task: TaskView, found: Sequence[Difference]) -> list[
     ):
         said.append("There is no blind set for this task, so nothing here tests it on data from elsewhere.")
     said += [_sentence(str(text)) for text in (*run.statistics(task).get("warnings", ()), *task.warnings)]
-    said += [
-        f"{model.name} {_ending(model)} and is not compared: {_stop(model.reason or 'no reason recorded')}"
-        for model in task.failed
-    ]
+    said += [text for _, text in left_out(task)]
     said.append(
         "The labels are taken as given: a model can only be as right as they are, and how well people agree on "
         "them was not measured in this run."
@@ -98,8 +97,33 @@ def cautions(run: RunView, task: TaskView, found: Sequence[Difference]) -> list[
     return list(dict.fromkeys(said))
 
 
-def _ending(model: ModelView) -> str:
-    return "was skipped" if model.status == "skipped" else "failed"
+def left_out(task: TaskView) -> list[tuple[str, str]]:
+    """Status and sentence of models without figures; of many skipped ones the first's reason, which most share."""
+    skipped = [model for model in task.failed if model.status == "skipped"]
+    gathered = skipped if len(skipped) > MOST_SKIPPED else []
+    said = [
+        (
+            model.status,
+            f"{model.name} {'was skipped' if model.status == 'skipped' else 'failed'} and is not compared: "
+            f"{_reason(model)}",
+        )
+        for model in task.failed
+        if model not in gathered
+    ]
+    if gathered:
+        names = words.join_words([model.name for model in gathered])
+        said.append(
+            (
+                "skipped",
+                f"{len(gathered)} models were skipped and are not compared: {names}. The reason for "
+                f"{gathered[0].name}: {_reason(gathered[0])}",
+            )
+        )
+    return said
+
+
+def _reason(model: ModelView) -> str:
+    return _stop(model.reason or "no reason recorded")
 
 
 def _is_starter(run: RunView) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from demur.report import _words as words
+from demur.report._story import left_out
 from demur.report._views import ModelView, TaskView, has_interval
 
 if TYPE_CHECKING:
@@ -103,13 +104,14 @@ def _notes(task: TaskView) -> list[Text]:
     from rich.text import Text
 
     lines = [Text(_winner_sentence(task), style="bold" if task.winner else "yellow")]
-    for model in task.models:
-        if not model.is_ok:
-            style = "yellow" if model.status == "skipped" else "red"
-            reason = model.reason or "no reason was recorded"
-            lines.append(Text(f"  {model.name} {model.status}: {reason}", style=style))
-        elif model.failed_thresholds:
-            lines.append(Text(f"  {model.name} misses: {'; '.join(model.failed_thresholds)}", style="yellow"))
+    lines += [
+        Text(f"  {text}", style="yellow" if status == "skipped" else "red") for status, text in left_out(task)
+    ]
+    lines += [
+        Text(f"  {model.name} misses: {'; '.join(model.failed_thresholds)}", style="yellow")
+        for model in task.models
+        if model.is_ok and model.failed_thresholds
+    ]
     return lines
 
 

@@ -11,6 +11,7 @@ PUBLIC = [
     "RunView",
     "TIMING_COLUMNS",
     "draw_figures",
+    "page_environment",
     "print_comparison",
     "print_league",
     "write_report",

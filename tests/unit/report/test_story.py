@@ -215,3 +215,15 @@ def test_a_skipped_model_is_not_called_failed(plain_run):
     skipped = model("hub") | {"status": "skipped", "reason": "no hub is reachable"}
     task = task_of(model("win", test=evaluation(0.9)), skipped)
     assert "hub was skipped and is not compared: no hub is reachable." in story.cautions(plain_run, task, [])
+
+
+def test_many_skipped_models_share_a_sentence(plain_run):
+    skipped = [model(name) | {"status": "skipped", "reason": f"no {name} on the hub"} for name in "abc"]
+    broken = model("d") | {"status": "failed", "reason": "ValueError: loss"}
+    task = task_of(model("win", test=evaluation(0.9)), *skipped, broken)
+    said = "3 models were skipped and are not compared: a, b and c. The reason for a: no a on the hub."
+    assert story.left_out(task) == [
+        ("failed", "d failed and is not compared: ValueError: loss."),
+        ("skipped", said),
+    ]
+    assert said in story.cautions(plain_run, task, [])

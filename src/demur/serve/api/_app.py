@@ -118,7 +118,15 @@ async def _answer_api_error(request: Request, error: ApiError) -> Response:
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
     words = _WORDS.get(error.status_code, "the request cannot be answered")
-    return _error(request, ApiError(error.status_code, words, headers=error.headers))
+    headers = {"Allow": _list_methods(request)} if error.status_code == 405 else error.headers
+    return _error(request, ApiError(error.status_code, words, headers=headers))
+
+
+def _list_methods(request: Request) -> str:
+    """The methods that a path takes, of all its routes: the framework names those of the first."""
+    path = request.scope["path"]
+    found = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path)]
+    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
 
 
 async def _answer_bad_body(request: Request, error: RequestValidationError) -> Response:

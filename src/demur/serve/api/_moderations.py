@@ -31,7 +31,6 @@ _ALIASES = ("omni-moderation", "text-moderation")
 class TextPart(BaseModel):
     """A part of one input."""
 
-    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
     type: Literal["text"]
     text: Text
 

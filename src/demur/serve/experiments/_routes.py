@@ -36,6 +36,7 @@ class Weights(BaseModel, extra="forbid", frozen=True):
         min_length=1,
         max_length=9,
         description="Arm to weight; those not named keep theirs.",
+        json_schema_extra={"additionalProperties": False},
         examples=[{"champion": 0.8, "challenger": 0.2}],
     )
 

@@ -67,6 +67,8 @@ def test_unknown_paths_and_methods_are_said_so(guard, error_of):
     answer = guard.ask("GET", "/v1/classify")
     error_of(answer, 405)
     assert answer.headers["allow"] == "POST"
+    assert guard.ask("PUT", "/admin/keys").headers["allow"] == "GET, POST"
+    assert guard.ask("GET", f"/admin/requests/{'0' * 44}").headers["allow"] == "DELETE"
     error_of(guard.ask("POST", "/v1/classify/"), 404)
 
 
