@@ -172,7 +172,8 @@ def text(value: float | None) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replays", type=int, default=200, help="of each shift")
+    parser.add_argument("--replays", type=int, default=200, help="of the full shift")
+    parser.add_argument("--partial-replays", type=int, default=100, help="of shifts of a part of the traffic")
     parser.add_argument("--quiet-replays", type=int, default=500, help="of unchanged traffic")
     parser.add_argument("--part", choices=list(PARTS), action="append")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "demur-drift-replays")
@@ -184,13 +185,9 @@ def main() -> int:
         return 2
     options.cache.mkdir(parents=True, exist_ok=True)
     answers = read_answers(Path(folder) / "refusal.jsonl")
+    counts = {"quiet": options.quiet_replays, GPT: options.replays}
     found = {
-        part: run_part(
-            answers,
-            part,
-            options.quiet_replays if part == "quiet" else options.replays,
-            options.cache / f"{part}.jsonl",
-        )
+        part: run_part(answers, part, counts.get(part, options.partial_replays), options.cache / f"{part}.jsonl")
         for part in (options.part or PARTS)
     }
     commit = subprocess.run(
