@@ -1,16 +1,19 @@
 import asyncio
 import base64
+import hmac
+import random
 import statistics
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from demur.errors import StoreUnavailableError
 from demur.serve import KeysConfig
 from demur.serve.api import ApiError, Gate, Keyring, needs
-from demur.store import is_key, new_key, utc_now
+from demur.store import _keys, hash_key, is_key, new_key, utc_now
 
 
 class Keys:
@@ -153,8 +156,6 @@ def test_keys_are_read_again_after_a_while_and_not_before(clock):
 
 
 def test_a_revoked_key_is_refused_after_a_while(clock):
-    from dataclasses import replace
-
     from demur.store import utc_now
 
     keys = Keys(ROW)
@@ -210,22 +211,58 @@ def test_those_who_come_at_once_cause_one_reading(clock):
     assert keys.reads == 1
 
 
-def test_the_time_of_a_comparison_does_not_tell_how_much_is_right():
-    """Keys that share all but their last letter with the right one are refused as quickly as any others.
+HALF = len(TEXT) - 1
+WRONG = {
+    "last": (TEXT[:HALF] + ("A" if TEXT[HALF] != "A" else "B"), ROW),
+    "first": (TEXT[:19] + ("A" if TEXT[19] != "A" else "B") + TEXT[20:], ROW),
+    "all": (TEXT[:19] + "A" * (len(TEXT) - 19), ROW),
+    "unknown": (OTHER, None),
+    "revoked": (TEXT, replace(ROW, revoked_at=ROW.at)),
+}
+"""Keys that are refused: how much is right, and the row that is found."""
 
-    Medians of interleaved rounds, so that a busy machine slows all down alike.
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_refusal_compares_two_hashes_of_the_whole_key_once_and_in_constant_time(monkeypatch, name):
+    """So no time can tell more than the length: the hash of a key that is nearly right is altogether different."""
+    compared = []
+
+    def note(left, right):
+        compared.append((left, right))
+        return hmac.compare_digest(left, right)
+
+    monkeypatch.setattr(_keys, "hmac", SimpleNamespace(compare_digest=note))
+    text, row = WRONG[name]
+    assert not is_key(text, row)
+    ((left, right),) = compared
+    assert left == hash_key(text)
+    assert len(left) == len(right) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first", "all", "unknown"])
+def test_no_time_tells_one_refusal_from_another(name):
+    """A permutation test on rounds that take turns, in an order that is drawn: the sign of each difference.
+
+    A machine that is busy slows both alike. What could be used over a network would be a difference in every
+    round; one below 2 % of the time is none.
     """
-    half = len(TEXT) - 1
-    wrong = {"last": TEXT[:half] + ("A" if TEXT[half] != "A" else "B"), "all": TEXT[:19] + "A" * (len(TEXT) - 19)}
-    times = {name: [] for name in wrong}
-    for _ in range(300):
-        for name, text in wrong.items():
+    chance = random.Random(0)
+    pairs = []
+    for _ in range(2000):
+        took = {}
+        for which in chance.sample(["last", name], 2):
+            text, row = WRONG[which]
             started = time.perf_counter_ns()
-            for _ in range(20):
-                assert not is_key(text, ROW)
-            times[name].append(time.perf_counter_ns() - started)
-    last, every = (statistics.median(times[name]) for name in wrong)
-    assert 0.8 < last / every < 1.25
+            for _ in range(50):
+                is_key(text, row)
+            took[which] = time.perf_counter_ns() - started
+        pairs.append((took["last"], took[name]))
+    differences = [last - other for last, other in pairs]
+    typical = statistics.median(last for last, _ in pairs)
+    more = sum(one > 0 for one in differences)
+    z = abs(more - len(pairs) / 2) / (len(pairs) / 4) ** 0.5
+    assert z < 5 or abs(statistics.median(differences)) < 0.02 * typical
 
 
 def test_keys_that_are_old_when_they_are_read_are_trusted_for_the_rest_of_their_time(clock):
