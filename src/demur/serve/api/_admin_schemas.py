@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from demur.serve._identity import ANSWER_ID
-from demur.serve.api._schemas import Body
+from demur.serve.api._schemas import Body, Number
 
 Stage = Literal["champion", "challenger", "shadow", "retired", "rejected"]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -78,7 +78,7 @@ class NewKey(Body):
 
     name: Name = Field(description="What it is for.", examples=["checkout service"])
     scopes: Annotated[list[Literal["classify", "feedback", "admin"]], Field(min_length=1, max_length=3)]
-    rate_per_s: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
+    rate_per_s: Annotated[float, Number, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = Field(
         default=None, description="Requests a second; null: as the configuration says."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from demur.serve._identity import ANSWER_ID
 
@@ -12,6 +12,16 @@ LIMIT = "x-demur-limit"
 """Marks a schema whose bound is a limit of the configuration, by its name."""
 Text = Annotated[str, Field(json_schema_extra={LIMIT: "max_chars"})]
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+def _refuse_others(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+Number = BeforeValidator(_refuse_others)
+"""Marks a field that takes a number as JSON has it, and neither true nor a text that looks like one."""
 _PROMPT = "How do I keep bread fresh for a week?"
 _RESPONSE = "I'm sorry, but I can't help with that."
 
@@ -113,7 +123,9 @@ class FeedbackBody(Body):
         }
     )
     id: Annotated[str, StringConstraints(pattern=ANSWER_ID)] = Field(description="Of the answer.")
-    item: int = Field(default=0, ge=0, lt=2**31, description="Number of the item within its request, from 0.")
+    item: Annotated[int, Number] = Field(
+        default=0, ge=0, lt=2**31, description="Number of the item within its request, from 0."
+    )
     task: TaskName = Field(description="The task.")
     label: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
         description="One of its labels."

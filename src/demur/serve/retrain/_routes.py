@@ -40,7 +40,7 @@ class NewRetrain(BaseModel, extra="forbid", frozen=True):
     """What to retrain."""
 
     task: TaskName = Field(description="One of those that the configuration retrains.", examples=["refusal"])
-    now: bool = Field(default=False, description="Do not wait for the cool-down.")
+    now: bool = Field(default=False, strict=True, description="Do not wait for the cool-down.")
 
 
 class StopRetrain(BaseModel, extra="forbid", frozen=True):

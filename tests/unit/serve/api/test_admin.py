@@ -131,6 +131,8 @@ def test_a_key_is_made_used_and_revoked(guard, error_of):
         {"name": "a", "scopes": ["root"]},
         {"name": "", "scopes": ["admin"]},
         {"name": "a", "scopes": ["admin"], "rate_per_s": 0},
+        {"name": "a", "scopes": ["admin"], "rate_per_s": True},
+        {"name": "a", "scopes": ["admin"], "rate_per_s": "5"},
         {"name": "a\nb", "scopes": ["admin"]},
     ],
 )

@@ -88,6 +88,8 @@ def test_an_answer_that_was_never_given_is_not_found(guard, answered, error_of):
         ({"source": "nobody"}, 422, "source"),
         ({"id": "short"}, 422, "id"),
         ({"item": -1}, 422, "item"),
+        ({"item": "1"}, 422, "item"),
+        ({"item": True}, 422, "item"),
     ],
 )
 def test_feedback_that_does_not_fit_the_answer_is_refused(guard, answered, error_of, changes, status, param):
