@@ -230,13 +230,16 @@ def test_a_full_queue_is_said_at_once(make_guard, error_of):
     guard = make_guard(limits={"max_items": 2}, batching={"max_queue": 2})
     entered, opened = hold(guard.parts.pool.state.champions["refusal"])
 
+    # Of one task alone: the queue of the other's model could be full as well, and refuse the second request.
+    pair, one = ({"json": {"input": items, "tasks": ["refusal"]}} for items in ([ITEM, ITEM], ITEM))
+
     async def crowd():
-        first = asyncio.create_task(guard._send("POST", "/v1/classify", KEY, {"json": {"input": [ITEM, ITEM]}}))
+        first = asyncio.create_task(guard._send("POST", "/v1/classify", KEY, pair))
         await asyncio.to_thread(entered.wait, 30)
-        second = asyncio.create_task(guard._send("POST", "/v1/classify", KEY, {"json": {"input": [ITEM, ITEM]}}))
+        second = asyncio.create_task(guard._send("POST", "/v1/classify", KEY, pair))
         while guard.parts.pool.state.champions["refusal"].waiting < 2:
             await asyncio.sleep(0.01)
-        third = await guard._send("POST", "/v1/classify", KEY, {"json": {"input": ITEM}})
+        third = await guard._send("POST", "/v1/classify", KEY, one)
         opened.set()
         return third, [await first, await second]
 
