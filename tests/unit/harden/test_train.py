@@ -275,7 +275,7 @@ def test_what_stays_unturned_is_said_at_the_end(plain: HardenResult) -> None:
 def test_a_training_in_bf16_begins_with_a_nudge_that_shows(
     make_config: Make, tmp_path: Path, half: dict[str, Any]
 ) -> None:
-    """A nudge of the size of this rate would be rounded away, and the cosine would be 1; nor is it made too large."""
+    """A nudge of the size of this rate would be rounded away (a cosine of 1); nor is it made too large."""
     config = make_config(**half, steps=1, evaluate_every=1, learning_rate=1e-7)
     found = harden(config, tmp_path / "run")
     # Rounding alone gives about 2e-6.
