@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from integration.dockerfile import parse_dockerfile
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
@@ -106,3 +108,13 @@ def _walk_query(node, grouped, found):
     for one in [*inner, *(getattr(node, "args", None) or ())]:
         if one is not None:
             _walk_query(one, grouped, found)
+
+
+def secrets_of(*texts):
+    """The names of the secrets that files, or texts, refer to."""
+    return {name for one in texts for name in REFERENCE.findall(one if isinstance(one, str) else one.read_text())}
+
+
+def parsed_stages():
+    """The stages of the Dockerfile."""
+    return parse_dockerfile((DEPLOY / "Dockerfile").read_text(encoding="utf-8"))[1]

@@ -11,10 +11,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def guard(tmp_path):
+def guard(tmp_path, monkeypatch):
     from demur.models.rules import RulesClassifier
     from demur.tasks import PROMPT_RISK, REFUSAL
 
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     RulesClassifier(REFUSAL).save(tmp_path / "refusal")
     RulesClassifier(PROMPT_RISK).save(tmp_path / "risk")
     running = RunningGuard(tmp_path, [tmp_path / "refusal", tmp_path / "risk"])
@@ -68,9 +70,11 @@ def test_a_supervisor_that_is_killed_takes_its_workers_with_it_and_what_they_ans
             await asyncio.sleep(0.05)
 
     asyncio.run(load.run(kill()))
+    assert list((guard.folder / "tmp").iterdir()) == []
     guard.start()
     guard.stop()
     check_recorded_once(guard, load.answered)
+    assert list((guard.folder / "tmp").iterdir()) == []
 
 
 def test_a_worker_that_begins_while_the_database_is_down_lets_in_whom_the_one_before_knew(

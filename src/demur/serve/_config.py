@@ -29,6 +29,9 @@ class LimitsConfig(Settings):
     max_chars: int = Field(default=32_000, ge=1, le=10_000_000, description="Characters of one text.")
     max_depth: int = Field(default=32, ge=4, le=128, description="Levels of nesting in a body.")
     timeout_s: float = Field(default=10.0, gt=0, le=600, description="Seconds until a request is answered 504.")
+    connections: int = Field(
+        default=4096, ge=1, le=65_000, description="Connections of a worker; one more is refused with 503."
+    )
     rate_per_s: float | None = Field(
         default=None, gt=0, description="Requests a second of a key that has no rate of its own; null: any."
     )

@@ -23,7 +23,14 @@ MAX_HEAD_BYTES = 32_768
 _PER_BODY_BYTE = 8
 """Bytes that a chunked body may have around each byte of its own."""
 _MOST_FILES = 65_536
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_OTHER_FILES = 256
+"""What a worker opens beside its connections: models, the spool, the database."""
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
 
 
 class GuardProtocol(HttpToolsProtocol):
@@ -33,11 +40,13 @@ class GuardProtocol(HttpToolsProtocol):
     ----------
     head_s
         Seconds from a connection's or a head's beginning until the head must be there.
+    most
+        Connections of the process; who comes when there are as many is refused at once.
     """
 
-    def __init__(self, *args: Any, head_s: float, **rest: Any) -> None:
+    def __init__(self, *args: Any, head_s: float, most: int, **rest: Any) -> None:
         super().__init__(*args, **rest)
-        self._head_s = head_s
+        self._head_s, self._most = head_s, most
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_in_head = self._is_idle = False
         self._around = self._body = 0
@@ -46,7 +55,10 @@ class GuardProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection is there; it must say something."""
         super().connection_made(transport)
-        self._start_timer()
+        if len(self.connections) > self._most:
+            self._refuse(503, "the server has as many connections as it may; try again later")
+        else:
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
@@ -138,17 +150,21 @@ class GuardProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def make_protocol(head_s: float) -> type[asyncio.Protocol]:
+def make_protocol(head_s: float, most: int) -> type[asyncio.Protocol]:
     """What uvicorn takes as ``http``."""
-    made: Callable[..., GuardProtocol] = partial(GuardProtocol, head_s=head_s)
+    made: Callable[..., GuardProtocol] = partial(GuardProtocol, head_s=head_s, most=most)
     return cast("type[asyncio.Protocol]", made)
 
 
-def allow_connections() -> int:
-    """Let this process have as many connections as the system allows it; how many files that is."""
+def allow_connections(wanted: int) -> int:
+    """Let this process have so many connections, if the system does; how many it may have.
+
+    The limit on open files is raised for them; files for what a worker opens besides are kept free.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    files = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < files:
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OTHER_FILES))

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -89,10 +90,10 @@ class Worker:
 
         from demur.serve._http import allow_connections, make_protocol
 
-        allow_connections()
+        limits = self._config.limits
         config = uvicorn.Config(
             self._make_app(),
-            http=make_protocol(self._config.limits.timeout_s),
+            http=make_protocol(limits.timeout_s, allow_connections(limits.connections)),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -205,6 +206,8 @@ class Worker:
         await asyncio.to_thread(parts.spool.close)
         parts.store.close()
         parts.buckets.close()
+        if os.getppid() != self._parent:  # the supervisor was killed and cannot clear up
+            shutil.rmtree(self._place.folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -39,10 +39,10 @@ class App:
 
 
 @asynccontextmanager
-async def listening(head_s=60.0):
+async def listening(head_s=60.0, most=100):
     app = App()
     config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", timeout_keep_alive=600)
-    make, state = make_protocol(head_s), ServerState()
+    make, state = make_protocol(head_s, most), ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: make(config=config, server_state=state, app_state={}), "127.0.0.1", 0
@@ -271,11 +271,33 @@ def test_a_body_that_nobody_reads_may_end_and_another_request_follow():
     assert run(work, head_s=0.1) == b"1"
 
 
-def test_as_many_connections_are_allowed_as_the_system_allows():
+def test_one_connection_too_many_is_refused_until_another_has_gone():
+    async def work(app, port):
+        first, second = [await connect(app, port) for _ in range(2)]
+        for reader, writer in (first, second):
+            writer.write(HEAD + b"Content-Length: 1\r\n\r\nx")
+            await read_answer(reader)
+        reader, _ = await connect(app, port)
+        status, error = error_of(await read_all(reader))
+        assert (status, len(app.scopes)) == (503, 2)
+        assert "try again later" in error["message"]
+        first[1].write(HEAD + b"Content-Length: 1\r\nConnection: close\r\n\r\nx")
+        await read_all(first[0])
+        reader, writer = await connect(app, port)
+        writer.write(HEAD + b"Content-Length: 1\r\n\r\nx")
+        assert (await read_answer(reader))[1] == b"1"
+        assert len(app.scopes) == 4
+
+    run(work, most=2)
+
+
+def test_connections_are_allowed_as_far_as_the_system_has_files_for_them_and_for_the_rest():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
-        assert allow_connections() == min(hard, 65_536)
-        assert allow_connections() == min(hard, 65_536)
+        for _ in range(2):
+            assert allow_connections(100) == 100
+            assert allow_connections(10**6) == min(hard, 65_536) - 256
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 65_536)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -6,7 +6,6 @@ Making and hashing keys is left to ``demur.store``.
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,17 +40,15 @@ class Caller:
     rate_per_s: float | None = None
 
 
-def needs(scope: Scope, *, browser: bool = False) -> dict[str, Any]:
+def needs(scope: Scope) -> dict[str, Any]:
     """What a route says of itself as ``openapi_extra``: the scope that a key must have to call it.
 
     Parameters
     ----------
     scope
         ``public``: no key at all; ``metrics``: as the configuration says.
-    browser
-        Reading (GET) may also be asked for by a browser's own dialogue, with the key as the password.
     """
-    told: dict[str, Any] = {ACCESS: {"scope": scope, "browser": browser}}
+    told: dict[str, Any] = {ACCESS: {"scope": scope}}
     if scope != "public":
         told["security"] = [{"key": []}]
     return told
@@ -170,7 +167,7 @@ class Gate:
         """Read the keys now."""
         await self._keyring.refresh()
 
-    async def admit(self, headers: Mapping[str, str], access: Mapping[str, Any], method: str = "POST") -> Caller:
+    async def admit(self, headers: Mapping[str, str], access: Mapping[str, Any]) -> Caller:
         """Who asks, where they may.
 
         Raises
@@ -181,17 +178,14 @@ class Gate:
         scope = access["scope"]
         if scope == "public" or (scope == "metrics" and self._are_metrics_public):
             return Caller()
-        takes_password = bool(access.get("browser")) and method in ("GET", "HEAD")
-        text = _shown_key(headers.get("authorization"), takes_password=takes_password)
+        text = _shown_key(headers.get("authorization"))
         if text is None:
             if scope in ("classify", "feedback") and not self._is_required:
                 return Caller(scopes=frozenset({"classify", "feedback"}))
-            raise _unauthenticated("a key is needed; send it as Authorization: Bearer KEY", takes_password)
+            raise _unauthenticated("a key is needed; send it as Authorization: Bearer KEY")
         row = await self._keyring.find(text)
         if row is None:
-            raise _unauthenticated(
-                "the key is not known, or revoked; make one with: demur store keys", takes_password
-            )
+            raise _unauthenticated("the key is not known, or revoked; make one with: demur store keys")
         return _caller(row, "admin" if scope == "metrics" else scope)
 
     async def recall(self, key_id: str, scope: Scope) -> Caller:
@@ -204,7 +198,7 @@ class Gate:
         """
         row = await self._keyring.recall(key_id)
         if row is None:
-            raise _unauthenticated("the key of this session was revoked; log in with another", False)
+            raise _unauthenticated("the key of this session was revoked; log in with another")
         return _caller(row, scope)
 
 
@@ -215,21 +209,13 @@ def _caller(row: KeyRow, scope: Scope) -> Caller:
     return Caller(row.id, frozenset(row.scopes), row.rate_per_s)
 
 
-def _shown_key(header: str | None, *, takes_password: bool) -> str | None:
+def _shown_key(header: str | None) -> str | None:
     """The key in a header; the empty text where there is a header that holds none."""
     if header is None:
         return None
     kind, _, rest = header.strip().partition(" ")
-    if kind.lower() == "bearer":
-        return rest.strip()
-    if kind.lower() == "basic" and takes_password:
-        try:
-            return base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")[2]
-        except ValueError:
-            return ""
-    return ""
+    return rest.strip() if kind.lower() == "bearer" else ""
 
 
-def _unauthenticated(message: str, takes_password: bool) -> ApiError:
-    how = 'Basic realm="demur", charset="UTF-8"' if takes_password else 'Bearer realm="demur"'
-    return ApiError(401, message, headers={"WWW-Authenticate": how})
+def _unauthenticated(message: str) -> ApiError:
+    return ApiError(401, message, headers={"WWW-Authenticate": 'Bearer realm="demur"'})

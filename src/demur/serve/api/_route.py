@@ -63,7 +63,7 @@ class GuardRoute(APIRoute):
 
     async def identify(self, request: Request, parts: Parts) -> Caller:
         """Who asks, where they may; by the key in the header unless a route knows another way."""
-        return await parts.gate.admit(request.headers, self.access, request.method)
+        return await parts.gate.admit(request.headers, self.access)
 
     async def _admit(self, request: Request, call: Call, parts: Parts) -> None:
         """Know who asks, and that they do not ask too often."""

@@ -1,5 +1,4 @@
 import asyncio
-import base64
 import hmac
 import random
 import statistics
@@ -51,9 +50,9 @@ def make_gate(keys, clock, *, is_required=True, **config):
     return Gate(keyring, is_required=is_required)
 
 
-def admit(gate, header, scope="classify", method="POST", **access):
+def admit(gate, header, scope="classify"):
     headers = {} if header is None else {"authorization": header}
-    return asyncio.run(gate.admit(headers, needs(scope, **access)["x-demur-access"], method))
+    return asyncio.run(gate.admit(headers, needs(scope)["x-demur-access"]))
 
 
 def test_a_key_lets_in_whom_it_was_made_for(clock):
@@ -110,20 +109,6 @@ def test_metrics_are_shown_to_administrators_or_to_all(clock):
     closed = Gate(keyring, is_required=True)
     assert admit(closed, f"Bearer {OTHER}", "metrics").key_id == OTHER_ROW.id
     assert admit(Gate(keyring, is_required=True, are_metrics_public=True), None, "metrics").key_id is None
-
-
-def test_a_browser_may_send_the_key_as_a_password_to_read(clock):
-    gate = make_gate(Keys(OTHER_ROW), clock)
-    header = "Basic " + base64.b64encode(f"anybody:{OTHER}".encode()).decode()
-    assert admit(gate, header, "admin", "GET", browser=True).key_id == OTHER_ROW.id
-    for method, browser in (("POST", True), ("GET", False)):
-        with pytest.raises(ApiError, match="not known"):
-            admit(gate, header, "admin", method, browser=browser)
-    with pytest.raises(ApiError, match="a key is needed") as caught:
-        admit(gate, None, "admin", "GET", browser=True)
-    assert caught.value.headers["WWW-Authenticate"].startswith("Basic")
-    with pytest.raises(ApiError, match="not known"):
-        admit(gate, "Basic !", "admin", "GET", browser=True)
 
 
 def test_a_session_goes_on_until_its_key_is_revoked(clock):
