@@ -30,6 +30,8 @@ HERE = Path(__file__).resolve().parent
 MIN_SPEEDUP, MAX_SINGLE, MAX_GROWTH = 4.0, 1.3, 0.05
 WARM_S = 5.0
 START_S = 900
+LOADED_S = 90.0
+"""Of load after which the controller has looked at drift once, and so has loaded the libraries for it."""
 
 
 def sibling(name: str) -> Any:
@@ -189,7 +191,7 @@ def measure_overhead(
 
     RulesClassifier(REFUSAL).save(work / "rules")
     with serve_guard([work / "rules"], work, options.workers) as server:
-        load(server, bodies, 32, START_S, 500)
+        load(server, bodies, 32, LOADED_S)
         runs, memory = [], [server.memory_mb()]
         for _ in range(20):
             runs.append(load(server, bodies, 32, START_S, max(32, options.memory_requests // 20)))

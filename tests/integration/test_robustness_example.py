@@ -79,6 +79,7 @@ def test_teaching_twice_keeps_the_model(place):
     assert (place / "runs" / "robustness" / "small" / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_one_command_gives_a_card_that_is_right_when_counted_by_hand(place):
     done = demur(place, "certify", "examples/robustness/small-certify.yaml")
     folder = place / "runs" / "robustness-small-card"
