@@ -64,3 +64,20 @@ def start(tmp_path):
     for process in running:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def stages():
+    """The stages of the Dockerfile."""
+    from integration.deploy_files import DEPLOY
+    from integration.dockerfile import parse_dockerfile
+
+    return parse_dockerfile((DEPLOY / "Dockerfile").read_text(encoding="utf-8"))[1]
+
+
+@pytest.fixture(scope="session")
+def compose():
+    """What Compose makes of its file."""
+    from integration.deploy_files import compose_model
+
+    return compose_model("compose.yaml")

@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integration.dockerfile import parse_dockerfile
-
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
@@ -113,8 +111,3 @@ def _walk_query(node, grouped, found):
 def secrets_of(*texts):
     """The names of the secrets that files, or texts, refer to."""
     return {name for one in texts for name in REFERENCE.findall(one if isinstance(one, str) else one.read_text())}
-
-
-def parsed_stages():
-    """The stages of the Dockerfile."""
-    return parse_dockerfile((DEPLOY / "Dockerfile").read_text(encoding="utf-8"))[1]

@@ -18,7 +18,6 @@ from integration.deploy_files import (
     call,
     compose_model,
     find_program,
-    parsed_stages,
     secrets_of,
 )
 from integration.dockerfile import list_context, match_rule, parse_dockerfile, read_ignored
@@ -33,16 +32,6 @@ SERVICES = {"dev", "train", "train-cv", "analyze", "api", "jupyter", "postgres",
 @pytest.fixture(scope="module")
 def text():
     return DOCKERFILE.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def stages():
-    return parsed_stages()
-
-
-@pytest.fixture(scope="module")
-def compose():
-    return compose_model("compose.yaml")
 
 
 # Dockerfile

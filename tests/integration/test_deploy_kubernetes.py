@@ -10,9 +10,7 @@ from demur.store._engine import parse_url
 from integration.deploy_files import (
     BASE,
     DEPLOY,
-    compose_model,
     find_object,
-    parsed_stages,
     read_yaml,
     rendered,
     secrets_of,
@@ -21,16 +19,6 @@ from integration.deploy_files import (
 
 KUBERNETES = ("1.28", "1.31", "1.34")
 """Versions whose schemas the manifests must fit, beside the newest one known."""
-
-
-@pytest.fixture(scope="module")
-def stages():
-    return parsed_stages()
-
-
-@pytest.fixture(scope="module")
-def compose():
-    return compose_model("compose.yaml")
 
 
 @pytest.fixture(params=["base", "durable-spool"])
