@@ -61,12 +61,13 @@ def neutral_rows(count: int, seed: int = 0) -> list[Row]:
     return rows
 
 
-def fine_tune(rows: list[Row], folder: Path) -> None:
+def fine_tune(rows: list[Row], folder: Path, encoder: str | None) -> None:
     from demur.data import Records
     from demur.models.transformer import TransformerClassifier, TransformerConfig
     from demur.tasks import REFUSAL
 
     config = TransformerConfig(
+        **({} if encoder is None else {"model": encoder}),
         head="transformers",
         max_tokens=MAX_TOKENS,
         prompt_tokens=PROMPT_TOKENS,
@@ -207,7 +208,7 @@ def prepare(options: argparse.Namespace, work: Path) -> tuple[Path, list[Row], s
     model = options.model or work / "model"
     calibration, rest = rows[:400], rows[400:]
     if options.model is None:
-        fine_tune(rest[: options.train_rows], model)
+        fine_tune(rest[: options.train_rows], model, options.encoder)
         rest = rest[options.train_rows :]
     classifier: Any = load(model)
     export_onnx(classifier, model, Records.from_rows(texts_only(calibration)))
@@ -222,6 +223,7 @@ def main() -> int:
     parser.add_argument(
         "--model", type=Path, help="A saved classifier with head: transformers; default: tune one."
     )
+    parser.add_argument("--encoder", help="What is tuned instead of the embedded one: a folder or a hub name.")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--train-rows", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=3)

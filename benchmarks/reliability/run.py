@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,7 +158,8 @@ def measure(database_name: str, scenario: str, options: argparse.Namespace, fold
         "rate_per_s": options.rate,
         **describe(account),
         **done,
-        "restarts": guard.restarts,
+        "restarts": len(guard.ended),
+        "ended_by_itself": [code for code in guard.ended if code != -signal.SIGKILL],
         "exit_code": code,
         "spool_most_rows": watch.most_rows,
         "spool_most_bytes": watch.most_bytes,

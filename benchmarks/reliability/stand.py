@@ -108,7 +108,7 @@ class Guard:
             "drain_s": 60,
         }
         (folder / "serve.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-        self.restarts = 0
+        self.ended: list[int] = []  # exit codes of servers that were started again; -9 is a kill
         self._is_stopping = threading.Event()
         self._process = self._start()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -129,8 +129,8 @@ class Guard:
 
     def _keep(self) -> None:
         while not self._is_stopping.wait(0.5):
-            if self._process.poll() is not None:
-                self.restarts += 1
+            if (code := self._process.poll()) is not None:
+                self.ended.append(code)
                 self._process = self._start()
 
     def wait_ready(self) -> None:

@@ -226,6 +226,7 @@ def main() -> int:
     parser.add_argument(
         "--model", type=Path, help="A saved classifier with head: transformers and an ONNX export."
     )
+    parser.add_argument("--encoder", help="What is tuned instead of the embedded one: a folder or a hub name.")
     parser.add_argument("--seconds", type=float, default=20.0, help="Of each run of a contender.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)

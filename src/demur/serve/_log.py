@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 10_000
 """Lines that wait for a reader; more are left out."""
+_REST_S = 0.02
+"""How long a line may wait for others that are written in the same go."""
 _NOISY = ("alembic", "httpx", "httpcore", "urllib3", "asyncio", "uvicorn")
 
 
@@ -108,6 +111,19 @@ class _Keep(QueueHandler):
             self.queue.put_nowait(record)
 
 
+class _Listener(QueueListener):
+    """Writes what waits, then rests a little: woken for every line, it would stand in the way of who answers."""
+
+    queue: SimpleQueue[Any]
+
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        """The next record."""
+        if block and self.queue.empty():
+            time.sleep(_REST_S)
+        record: logging.LogRecord = self.queue.get(block)
+        return record
+
+
 def start_log(
     config: LogConfig, redactor: Redactor | None = None, out: TextIO | None = None
 ) -> Callable[[], None]:
@@ -137,7 +153,7 @@ def start_log(
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    listener = QueueListener(waiting, handler)
+    listener = _Listener(waiting, handler)
     listener.start()
     let_go = _catch_the_rest()
 
