@@ -37,7 +37,7 @@ LAYERS = (
     ("store",),
     ("engine",),
     ("metrics",),
-    ("tasks", "config", "errors", "paths", "registry", "_lazy", "__init__"),
+    ("tasks", "config", "errors", "locks", "paths", "registry", "_lazy", "__init__"),
 )
 """The layers of the design, the highest first; an import only ever points down, or stays in its package."""
 UPWARD = {

@@ -15,12 +15,12 @@ from demur.experiment._config import ExperimentConfig, ModelSpec
 from demur.experiment._fit import Tell, resolve_spec, tell_nobody
 from demur.experiment._folder import RunFolder
 from demur.experiment._load import load_experiment
-from demur.experiment._lock import lock_folder
 from demur.experiment._plan import Cell
 from demur.experiment._prepare import LEFT_OUT, TaskData, prepare_tasks
 from demur.experiment._record import RunRecord
 from demur.experiment._select import check_select, searched_once, select_winner
 from demur.experiment._track import track_run
+from demur.locks import lock_folder
 from demur.models import library_versions
 from demur.paths import write_text
 from demur.tasks import Task, load_task

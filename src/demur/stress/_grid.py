@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from demur import __version__
 from demur.errors import DemurError, require, translate_os_error
+from demur.locks import lock_folder
 from demur.paths import write_json
 from demur.stress._bench import Bench
 from demur.stress._capability import check_capability
@@ -19,7 +20,6 @@ from demur.stress._config import EngineConfig, StressConfig
 from demur.stress._data import StressRows, load_stress_rows
 from demur.stress._jobs import UNTOUCHED, Job, plan_jobs
 from demur.stress._keys import cell_keys
-from demur.stress._lock import lock_run
 from demur.stress._place import CellPlace
 from demur.stress._tables import write_tables
 
@@ -105,7 +105,7 @@ def run_stress(
     left = [job for job in jobs if not places[job_id(job)].is_done]
     _check_models(left, bench)
     try:
-        with lock_run(folder):
+        with lock_folder(folder):
             write_json(folder / "stress.json", _describe(config, rows, "running"))
             if progress is not None:
                 progress.start(len(jobs), len(jobs) - len(left))

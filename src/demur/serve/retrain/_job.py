@@ -6,7 +6,6 @@ controller has ended, however it ended, and so does this process with all it has
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from demur.errors import (
     StorageError,
     StoreUnavailableError,
 )
+from demur.locks import open_lock, take_lock
 from demur.serve.retrain._compare import compare
 from demur.serve.retrain._gather import gather
 from demur.serve.retrain._order import Order, Work
@@ -81,16 +81,12 @@ def hold(path: Path) -> Iterator[None]:
         Another works on it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, until = os.open(path, os.O_RDWR | os.O_CREAT, 0o644), time.monotonic() + _WAIT_S
+    handle, until = open_lock(path), time.monotonic() + _WAIT_S
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise RunError(f"another process works on the retraining in {path.parent}") from None
-                time.sleep(0.1)
+        while not take_lock(handle):
+            if time.monotonic() > until:
+                raise RunError(f"another process works on the retraining in {path.parent}")
+            time.sleep(0.1)
         yield
     finally:
         os.close(handle)

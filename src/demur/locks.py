@@ -1,4 +1,7 @@
-"""One run at a time in a folder: a lock that the system frees when its process ends, however it ends."""
+"""Locks of files that the system frees when their process ends, however it ends.
+
+Where the file system knows no locks nothing is guarded.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ NAME = ".lock"
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process.
 
-    Where the file system knows no locks the folder is not guarded.
+    Parameters
+    ----------
+    folder
+        Made where it is not there.
 
     Raises
     ------
@@ -25,13 +31,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
     StorageError
         The folder is not writable.
     """
-    path = folder / NAME
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open_lock(folder / NAME)
     except OSError as error:
         raise translate_os_error(error, f"locking the run folder {folder}") from error
     try:
-        if not _take(handle):
+        if not take_lock(handle):
             owner = _read(handle).decode("ascii", "replace").strip()
             raise RunError(
                 f"another run (process {owner or 'unknown'}) is writing to {folder}; wait until it has ended, "
@@ -46,13 +52,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _read(handle: int) -> bytes:
-    os.lseek(handle, 0, os.SEEK_SET)
-    return os.read(handle, 64)
+def open_lock(path: Path, mode: int = 0o644) -> int:
+    """A file to lock, made where it is not there; closing it frees it."""
+    return os.open(path, os.O_RDWR | os.O_CREAT, mode)
 
 
-def _take(handle: int) -> bool:
-    """Take the lock without waiting; False where another process has it."""
+def take_lock(handle: int) -> bool:
+    """Take the lock of an open file without waiting; False where another has it."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -64,3 +70,8 @@ def _take(handle: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def _read(handle: int) -> bytes:
+    os.lseek(handle, 0, os.SEEK_SET)
+    return os.read(handle, 64)

@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from demur.errors import RunError, StorageError
-from demur.experiment._lock import NAME, lock_folder
+from demur.locks import NAME, lock_folder
 
 HOLD = """
 import sys, pathlib
-from demur.experiment._lock import lock_folder
+from demur.locks import lock_folder
 with lock_folder(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -58,8 +58,14 @@ def test_a_folder_is_free_again_after_an_error(tmp_path):
         pass
 
 
-def test_a_folder_that_is_not_there_is_a_clear_error(tmp_path):
-    with pytest.raises(StorageError, match="locking the run folder"), lock_folder(tmp_path / "none"):
+def test_a_folder_that_is_not_there_is_made(tmp_path):
+    with lock_folder(tmp_path / "runs" / "one"):
+        assert (tmp_path / "runs" / "one" / NAME).is_file()
+
+
+def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path):
+    (tmp_path / "run").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError, match="locking the run folder"), lock_folder(tmp_path / "run"):
         pass
 
 
