@@ -138,7 +138,9 @@ def _without(attacks: Sequence[Standing]) -> list[str]:
 def _names(lines: Sequence[Standing]) -> list[str]:
     """With the share of the hardened model, its interval and its responses."""
     found = [(one.attack, one.worst) for one in lines]
-    return [f"{name} ({story.percent(one.estimate.value)}, {story.behind_words(one)})" for name, one in found]
+    return [
+        f"{name} ({story.percent(one.estimate.value)}, {story.behind_words(one.estimate)})" for name, one in found
+    ]
 
 
 def _benign(view: StressView, model: str) -> tuple[BenignLine, ...]:

@@ -61,14 +61,13 @@ def percent(value: float | None) -> str:
     return words.MISSING if value is None else f"{100 * value:.0f} %"
 
 
-def share_words(reached: Reached) -> str:
+def share_words(one: Estimate) -> str:
     """A share with its interval and its responses in brackets."""
-    return f"{percent(reached.estimate.value)} ({behind_words(reached)})"
+    return f"{percent(one.value)} ({behind_words(one)})"
 
 
-def behind_words(reached: Reached) -> str:
+def behind_words(one: Estimate) -> str:
     """The interval of a share, and the responses behind it."""
-    one = reached.estimate
     has_ends = one.low is not None and one.high is not None
     ends = f"{percent(one.low)} to {percent(one.high)}" if has_ends else "no interval"
     return f"{ends}, n = {words.count(one.n)}"
@@ -108,7 +107,7 @@ def control_sentence(one: Standing) -> str:
     """What a control made the model do."""
     who = "the hardened model" if one.hardened else "the model"
     what = _CONTROL_WORDS.get(one.attack, "Under this control")
-    return f"{what}, {who} complied with {share_words(one.worst)} of harmful prompts."
+    return f"{what}, {who} complied with {share_words(one.worst.estimate)} of harmful prompts."
 
 
 def _named(view: StressView, one: Standing) -> str:
@@ -118,10 +117,10 @@ def _named(view: StressView, one: Standing) -> str:
 def sentence(view: StressView, one: Standing) -> str:
     """One attack's worst case in plain words."""
     who = "the hardened model" if one.hardened else "the model"
-    share, where = share_words(one.worst), where_words(one.worst)
+    share, where = share_words(one.worst.estimate), where_words(one.worst)
     said = f"At its worst, {who} complied with {share} of harmful prompts ({where})."
     if one.base and one.hardened:
-        said += f" Without the defence: {share_words(one.base)}."
+        said += f" Without the defence: {share_words(one.base.estimate)}."
     title = attack_title(one.attack)
     return f"{title} {said}".strip()
 
@@ -131,9 +130,8 @@ def untouched(view: StressView) -> str:
     said = []
     for curve in view.curves("rrr"):
         if curve.cell.attack == "direct" and curve.points:
-            one = curve.points[0].estimate
             who = f"{curve.cell.model}{' with its defence' if curve.cell.is_defended else ''}"
-            said.append(f"{who} {percent(one.value)} (n = {words.count(one.n)})")
+            said.append(f"{who} {share_words(curve.points[0].estimate)}")
     return f"Of harmful prompts, asked plainly, are refused by {words.join_words(said)}." if said else ""
 
 

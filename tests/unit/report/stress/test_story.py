@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from demur.metrics import Estimate
@@ -45,7 +47,7 @@ def test_the_lead_counts_what_was_done(view):
 
 
 def test_without_attack_each_model_s_refusals_are_told(view):
-    assert "smol-135m 92 % (n = 180)" in story.untouched(view)
+    assert re.search(r"smol-135m 92 % \(\d+ % to \d+ %, n = 180\)", story.untouched(view))
     assert "smol-135m with its defence 6" in story.untouched(view)
 
 
@@ -63,7 +65,7 @@ def test_controls_that_comply_are_told_apart(view):
 
 
 def test_shares_have_their_interval_and_their_responses(view):
-    assert story.share_words(standings(view)[0].worst).endswith("n = 180)")
+    assert story.share_words(standings(view)[0].worst.estimate).endswith("n = 180)")
 
 
 def test_wilsons_interval_stands_beside_where_categories_are_few():
