@@ -11,6 +11,7 @@ must draw them together.
     harmful.jsonl      stand-in requests to be judged on, without answers
     safe.jsonl         everyday and borderline requests to be judged on
     texts.jsonl        everyday requests with answers to measure perplexity on
+    texts_later.jsonl  more of these, which no setting of the example was chosen by
     compliance.jsonl   what an attacker fine-tunes on: stand-ins with full answers
     benign.jsonl       everyday requests with answers: the attacker's control
     breaker.jsonl      what a circuit breaker learns from: stand-ins with full answers
@@ -62,6 +63,7 @@ class Corpus:
             "safe": [*self.everyday("judged"), *self.borderline("judge")],
             "compliance": list(self.complied("attack")),
             "texts": list(self.everyday("read")),
+            "texts_later": list(self.everyday("read_later")),
             "benign": list(self.everyday("attacker")),
             "breaker": list(self.complied("break")),
             "retain": [
