@@ -136,18 +136,29 @@ def standings(view: StressView) -> list[Standing]:
         Standing(model, attack, *(worst_of(reached.get((model, attack, side), ())) for side in (False, True)))
         for model, attack in keys
     ]
-    return sorted(found, key=lambda one: -(one.worst.estimate.value or 0.0))
+    return sorted(found, key=_danger, reverse=True)
+
+
+def _danger(one: Standing) -> tuple[float, float]:
+    """What it reached, and before that on the base."""
+    before = one.base.estimate.value if one.base is not None else None
+    return one.worst.estimate.value or 0.0, before or 0.0
 
 
 def worst_of(curves: Sequence[Curve]) -> Reached | None:
-    """The point with the highest value; of equal ones the cheapest."""
+    """The point with the highest value; of equal ones the cheapest, or the dearest where nothing was reached."""
     points = [(curve.cell, point) for curve in curves for point in curve.points]
     if not points:
         return None
-    cell, point = max(points, key=lambda one: (one[1].estimate.value or 0.0, -(one[1].cost.flops or 0.0)))
+    cell, point = max(points, key=lambda one: _rank(one[1]))
     ends = [one.estimate.high for _, one in points]
     known = [end for end in ends if end is not None]
     return Reached(cell, point, len(points), max(known) if len(known) == len(ends) else None)
+
+
+def _rank(point: Point) -> tuple[float, float]:
+    value, flops = point.estimate.value or 0.0, point.cost.flops or 0.0
+    return value, -flops if value > 0 else flops
 
 
 def estimate_at(curves: Sequence[Curve], cell: Cell, step: int) -> Estimate | None:

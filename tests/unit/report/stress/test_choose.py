@@ -29,6 +29,11 @@ def test_the_worst_is_the_highest_and_of_equal_ones_the_cheapest():
     assert (found.point.cost.flops, found.cell.label, found.settings) == (4.0, "x", 3)
 
 
+def test_where_nothing_was_reached_the_dearest_try_is_told():
+    found = worst_of([curve(point(0.0), point(0.0, 4.0, 1)), curve(point(0.0, 9.0, 2), label="x")])
+    assert (found.point.cost.flops, found.point.step, found.cell.label) == (9.0, 2, "x")
+
+
 def test_an_attack_is_held_only_where_every_setting_and_step_is():
     low, wide, bare = (
         Point(0, Estimate(value, 0.0, high, 9)) for value, high in ((0.05, 0.08), (0.0, 0.3), (0.0, None))
