@@ -91,7 +91,9 @@ class _Parts:
 
     def text(self, words_of: str, style: str = "text", is_safe: bool = False) -> Any:
         """A paragraph; ``is_safe`` where it holds tags of ours."""
-        return self._platypus.Paragraph(words_of if is_safe else escape(words_of), self._styles[style])
+        # Lines are broken at narrow spaces that should hold numbers together, and not at the wide ones.
+        held = words_of.replace("\u202f", "\u00a0")
+        return self._platypus.Paragraph(held if is_safe else escape(held), self._styles[style])
 
     def bullets(self, lines: Sequence[str]) -> list[Any]:
         """Lines with a dot before each."""

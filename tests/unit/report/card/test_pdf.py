@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 from pypdf import PdfReader
@@ -45,8 +46,6 @@ def test_equal_cards_give_equal_bytes(card, tmp_path):
 
 
 def test_signs_of_mark_up_are_shown_not_obeyed(card, tmp_path):
-    from dataclasses import replace
-
     draw_pdf(replace(card, target="<b>x & y</b>", headline=("a < b",)), tmp_path / "x.pdf")
     found = PdfReader(tmp_path / "x.pdf").pages[0].extract_text()
     assert "<b>x & y</b>" in found
@@ -54,8 +53,6 @@ def test_signs_of_mark_up_are_shown_not_obeyed(card, tmp_path):
 
 
 def test_an_empty_card_is_still_a_page(card, tmp_path):
-    from dataclasses import replace
-
     bare = replace(card, attacks=(), controls=(), benign=(), training=(), agreement=(), judges=(), method={})
     draw_pdf(bare, tmp_path / "x.pdf")
     found = " ".join(PdfReader(tmp_path / "x.pdf").pages[0].extract_text().split())
@@ -69,3 +66,13 @@ def test_without_reportlab_the_extra_is_named(card, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "reportlab", None)
     with pytest.raises(MissingDependencyError, match=r"demur\[report\]"):
         draw_pdf(card, tmp_path / "x.pdf")
+
+
+def test_no_line_is_broken_within_a_number(card, tmp_path):
+    named = [
+        replace(one, place=f"{'word ' * count}4\u202f884\u202f480 parameters")
+        for count, one in enumerate(card.attacks * 9)
+    ]
+    draw_pdf(replace(card, attacks=tuple(named)), tmp_path / "x.pdf")
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "x.pdf").pages]
+    assert "".join(pages).count("4 884 480") == len(named)
