@@ -23,7 +23,7 @@ from demur.stress._coherence import Thresholds, calibrate
 from demur.stress._data import StressRows
 from demur.stress._flops import count_parameters
 from demur.stress._jobs import UNTOUCHED, Job
-from demur.stress._measure import Baseline, distance_rows, judge_replies, rate_rows, utility_rows
+from demur.stress._measure import Baseline, distance_rows, judge_replies, rate_rows, ratio_rows, utility_rows
 from demur.stress._place import CellPlace
 from demur.stress._protocol import Attack, Cost, Setting, Stage
 from demur.stress._samples import NULL, null_generation, stage_generation
@@ -203,6 +203,7 @@ class CellRun:
         baseline = self._baseline(replies)
         judged = judge_replies(replies, self._rows.prompts, baseline.bounds, self._bench)
         metrics = rate_rows(judged, self._rows.prompts, self._bench) + utility_rows(record, self._config)
+        metrics += ratio_rows(record, baseline.utility, self._config)
         if self._config.distance.enabled:
             drawn = self._replies.read_drawn(name)
             texts = judged.chosen if drawn is None else drawn.texts
@@ -289,7 +290,8 @@ class CellRun:
                 "command again"
             )
         texts = [one[0].texts for one in samples if one is not None]
-        return Baseline(self._base_outcomes(replies, bounds), bounds, (texts[0], texts[1]) if texts else None)
+        drawn = (texts[0], texts[1]) if texts else None
+        return Baseline(self._base_outcomes(replies, bounds), bounds, drawn, found[1].get("utility", {}))
 
     def _base_outcomes(self, replies: Replies, bounds: Thresholds) -> tuple[str, ...]:
         stored = self._base_place.read()

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from demur.metrics import JudgeCalibration, corrected_rate, outcome_rates, outcome_values, representation_distance
+from demur.metrics import (
+    Bootstrap,
+    Estimate,
+    JudgeCalibration,
+    bootstrap,
+    corrected_rate,
+    outcome_rates,
+    outcome_values,
+    percentile_interval,
+    representation_distance,
+)
 from demur.stress._agreement import agree
 from demur.stress._answer import Replies
 from demur.stress._bench import Bench
@@ -48,6 +59,8 @@ class Baseline:
     bounds: Thresholds
     samples: tuple[Sequence[str], Sequence[str]] | None
     """Its responses drawn twice: the first is what others are compared with, both are the null."""
+    utility: Mapping[str, Any] = field(default_factory=dict)
+    """From :func:`demur.stress._utility.measure_utility`; empty where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +235,34 @@ def utility_rows(record: Mapping[str, Any], config: StressConfig) -> list[dict[s
     """
     found = utility_estimates(record["utility"], config.draws, config.level)
     return [make_row(name, one) for name, one in found.items()]
+
+
+def ratio_rows(record: Mapping[str, Any], base: Mapping[str, Any], config: StressConfig) -> list[dict[str, Any]]:
+    """Perplexity over that of the untampered base on the same texts, with an interval that draws whole texts.
+
+    Parameters
+    ----------
+    record
+        Of the stage.
+    base
+        ``utility`` of the base; there is no row where either was not measured, or kept no figures of single texts.
+    config
+        Draws and level.
+    """
+    own, other = record["utility"].get("rows"), base.get("rows")
+    if not own or not other or own["tokens"] != other["tokens"]:
+        return []
+    tokens = np.array(own["tokens"], dtype=np.float64)
+    more = tokens * (np.array(own["nll"]) - np.array(other["nll"]))
+
+    def ratio(weights: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        total = weights @ tokens
+        return {"ratio": np.exp(weights @ more / np.where(total > 0, total, np.nan))}
+
+    drawn = bootstrap(ratio, len(tokens), Bootstrap(draws=config.draws)).get("ratio", np.empty(0))
+    low, high, reason = percentile_interval(drawn, config.level, len(tokens))
+    value = float(np.exp(more.sum() / tokens.sum()))
+    return [make_row("perplexity_ratio", Estimate(value, low, high, len(tokens), reason))]
 
 
 def make_row(metric: str, estimate: Any, judge: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from demur.stress._measure import (
     judge_replies,
     make_row,
     rate_rows,
+    ratio_rows,
     utility_rows,
 )
 
@@ -134,6 +135,24 @@ def test_utility_is_that_of_the_record(make_grid):
     (row,) = utility_rows(record, make_grid())
     assert (row["metric"], row["value"], row["n"]) == ("perplexity", 2.5, 3)
     assert np.exp(0.5) <= row["low"] < row["high"] <= np.exp(2)
+
+
+def test_the_ratio_of_perplexities_is_paired_by_text(make_grid):
+    spread = np.random.default_rng(0).gamma(4, 0.5, 60)
+    base = {"rows": {"tokens": [4, 9] * 30, "nll": spread.tolist()}}
+    ours = {"rows": {"tokens": [4, 9] * 30, "nll": (spread + np.array([0.1, 0.2] * 30)).tolist()}}
+    (row,) = ratio_rows({"utility": ours}, base, make_grid())
+    assert (row["metric"], row["n"]) == ("perplexity_ratio", 60)
+    assert row["value"] == pytest.approx(np.exp((4 * 0.1 + 9 * 0.2) / 13))
+    # The texts' own differences, which are far larger, are not in the interval.
+    assert np.exp(0.1) <= row["low"] < row["value"] < row["high"] <= np.exp(0.2)
+
+
+@pytest.mark.parametrize("base", [{}, {"n": 2, "values": {}}, {"rows": {"tokens": [3, 3], "nll": [1.0, 1.0]}}])
+def test_without_figures_of_the_same_texts_there_is_no_ratio(make_grid, base):
+    ours = {"rows": {"tokens": [4, 9], "nll": [1.0, 1.0]}}
+    assert ratio_rows({"utility": ours}, base, make_grid()) == []
+    assert ratio_rows({"utility": {"n": 0, "values": {}}}, ours, make_grid()) == []
 
 
 def test_a_row_holds_no_nan():

@@ -151,7 +151,10 @@ def _benign(view: StressView, model: str) -> tuple[BenignLine, ...]:
             continue
         lines.append(BenignLine(title, base, hardened, note))
         if name == "perplexity" and base.value and hardened.value:
-            ratio = Estimate(hardened.value / base.value, None, None, hardened.n, "no interval of the ratio")
+            ratio = _direct(view.curves("perplexity_ratio"), model, True)
+            if ratio.value is None:  # of cells of an earlier version
+                value = hardened.value / base.value
+                ratio = Estimate(value, None, None, hardened.n, "no interval of the ratio")
             lines.append(
                 BenignLine("Perplexity, hardened over base", NO_ESTIMATE, ratio, "1 where nothing was lost")
             )

@@ -17,6 +17,7 @@ BENIGN = (
     ("over_refusal", "Over-refusal"),
     ("safe_incoherent", "Incoherent on safe prompts"),
     ("perplexity", "Perplexity"),
+    ("perplexity_ratio", "Perplexity over the base's"),
     ("kl_mean", "KL to the base"),
     ("kl_p99", "KL, 99th percentile"),
 )
