@@ -25,6 +25,8 @@ LEAGUE = (
 _METRIC_WORDS = {"recall": "recall", "precision": "precision", "f1": "F1"}
 _SPLITS = ("train", "valid", "test", "blind")
 _MOST_VALUES = 20
+_MOST_HELD_OUT = 6
+"""Models beside each other where something is held out."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,8 @@ def class_table(task: TaskView) -> Table | None:
 def fold_tables(task: TaskView) -> list[Table]:
     """Macro-F1 with one answering model or source held out at a time, for the models that matter most."""
     tables = []
-    chosen = [model for model in (task.rules, task.winner, task.runner_up) if model]
-    models = list({model.name: model for model in chosen}.values())
     for protocol in ("leave_one_model_out", "leave_one_source_out"):
-        have = [model for model in models if model.evaluations.get(protocol) and model.evaluations[protocol].folds]
+        have = _held_out(task, protocol)
         if not have:
             continue
         names = list(dict.fromkeys(fold for model in have for fold in model.evaluations[protocol].folds))
@@ -132,6 +132,14 @@ def fold_tables(task: TaskView) -> list[Table]:
         what = "answering model" if protocol == "leave_one_model_out" else "source"
         tables.append(Table(f"Macro-F1 on each held-out {what}", [Column(model.name) for model in have], rows))
     return tables
+
+
+def _held_out(task: TaskView, protocol: str) -> list[ModelView]:
+    """Rules, winner, runner-up and those that do best when something is held out; each only if it was tried so."""
+    best = sorted(task.models, key=lambda model: -(model.metric("f1_macro", protocol).value or 0.0))
+    chosen = [model for model in (task.rules, task.winner, task.runner_up, *best) if model]
+    have = [model for model in chosen if model.evaluations.get(protocol) and model.evaluations[protocol].folds]
+    return list({model.name: model for model in have}.values())[:_MOST_HELD_OUT]
 
 
 def data_table(task: TaskView) -> dict[str, Any]:

@@ -93,7 +93,27 @@ def test_held_out_values_stand_apart_by_what_was_held_out(refusal):
     names = [row.name for row in tables[0].rows]
     assert names == ["voice-chatty", "voice-curt", "voice-kind", "voice-lawyer"]
     assert tables[0].rows[0].note.startswith("n = ")
-    assert len(tables[0].columns) == 3
+    shown = [column.title for column in tables[0].columns]
+    assert shown[:3] == [one.name for one in (refusal.rules, refusal.winner, refusal.runner_up)]
+    assert len(shown) <= 6
+    assert set(shown) <= {one.name for one in refusal.models if one.evaluations.get("leave_one_model_out")}
+
+
+def test_those_that_do_best_when_something_is_held_out_are_shown_where_the_winner_was_not_tried_so(
+    small_run, edit
+):
+    def change(results):
+        for one in results["tasks"]["jailbreak"]["models"]:
+            if one["model"] in winners:
+                one["evaluations"].pop("leave_one_source_out", None)
+
+    before = RunView(small_run).task("jailbreak")
+    winners = {before.winner.name, before.runner_up.name}
+    after = RunView(edit(small_run, change)).task("jailbreak")
+    (table,) = [one for one in sections.fold_tables(after) if "source" in one.caption]
+    shown = {column.title for column in table.columns}
+    assert shown.isdisjoint(winners)
+    assert len(shown) > 1
 
 
 def test_a_task_without_leave_one_out_has_no_such_table():
