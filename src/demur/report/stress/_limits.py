@@ -81,7 +81,7 @@ def _judge_limits(view: StressView) -> list[str]:
     if not corrected:
         return [
             f"The judge '{view.judge}' errs, and nobody labelled responses of these models to say how often: "
-            "rates are as it gave them, and the intervals do not hold its errors. Compare the judges below."
+            "rates are as it gave them, and the intervals do not hold its errors. Compare the judges."
         ]
     rates = words.join_words([name.replace("_", " ") for name in corrected])
     said = (
