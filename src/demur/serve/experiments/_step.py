@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from demur.errors import DemurError, StoreError, StoreUnavailableError
 from demur.serve.experiments._config import ExperimentConfig, ExperimentsConfig
-from demur.serve.experiments._evaluate import evaluate, stage_since, weight_changes
+from demur.serve.experiments._evaluate import Evaluation, evaluate, stage_since, weight_changes
 from demur.serve.experiments._moves import ACTIVE, ENDED, Move, Tell, config_of, finish_move, move_experiment
 from demur.serve.experiments._verdict import Verdict, reach_verdict
 
@@ -119,9 +119,7 @@ def _step_one(store: Store, id: str, now: datetime, settings: ExperimentsConfig,
             raise
         except StoreError:  # moved by command meanwhile
             return StepReport(id, row.stage, store.experiment(id).stage)  # type: ignore[union-attr]
-    verdict = _champion_changed(store, row) or (
-        None if found.is_behind else _judge(row, config, found.streams, now)
-    )
+    verdict = _champion_changed(store, row) or _judge(row, config, found, now)
     if verdict is None:
         return StepReport(id, row.stage, row.stage, found.rows)
     move = Move(verdict.to, reason=verdict.reason, arm=verdict.arm, facts=verdict.facts)
@@ -129,9 +127,9 @@ def _step_one(store: Store, id: str, now: datetime, settings: ExperimentsConfig,
     return StepReport(id, row.stage, after.stage, found.rows, verdict.reason)
 
 
-def _judge(row: ExperimentRow, config: ExperimentConfig, streams: Streams, now: datetime) -> Verdict | None:
+def _judge(row: ExperimentRow, config: ExperimentConfig, found: Evaluation, now: datetime) -> Verdict | None:
     hours = (now - stage_since(row)) / timedelta(hours=1)
-    return reach_verdict(config, row.stage, streams, hours)
+    return reach_verdict(config, row.stage, found.streams, hours, is_behind=found.is_behind)
 
 
 def _champion_changed(store: Store, row: ExperimentRow) -> Verdict | None:

@@ -28,7 +28,9 @@ def gain_of(metric: str, result: SequentialResult) -> tuple[float, float]:
     return (result.low, result.high) if METRICS[metric].is_better_high else (-result.high, -result.low)
 
 
-def reach_verdict(config: ExperimentConfig, stage: str, streams: Streams, hours: float) -> Verdict | None:
+def reach_verdict(
+    config: ExperimentConfig, stage: str, streams: Streams, hours: float, *, is_behind: bool = False
+) -> Verdict | None:
     """The move that is due, or None.
 
     Harm comes first: a guard rail that was passed by any challenger, then challengers that are all worse. A
@@ -41,9 +43,11 @@ def reach_verdict(config: ExperimentConfig, stage: str, streams: Streams, hours:
         ``shadow`` or ``running``.
     hours
         How long it has been in this stage.
+    is_behind
+        Later rows wait to be read: harm that was shown is shown, and nothing else is decided.
     """
     found = _guard_breach(config, streams) or _inferior(config, streams)
-    if found is not None:
+    if found is not None or is_behind:
         return found
     if stage == "shadow":
         return _next_stage(config, streams, hours)

@@ -229,13 +229,14 @@ def describe_alarm(run: DriftRunRow, kind: str) -> Alert:
         one["name"] for one in run.tests if one["is_drift"] and (one["family"] == "operation") is is_operation
     ]
     what = "are slower or fail more often than" if is_operation else "differ from"
+    p_value = run.facts["operation"]["p_value"] if is_operation else run.facts["p_value"]
     rows = run.window["rows"]
     return Alert(
         id=f"{kind}-{zlib.crc32(run.id.encode()):08x}",
         kind=kind,
         task=run.task,
         message=f"the last {rows} answers of task '{run.task}' {what} the reference ({', '.join(names)})",
-        facts={"run": run.id, "tests": names, "p_value": run.facts["p_value"]},
+        facts={"run": run.id, "tests": names, "p_value": p_value},
         at=run.at,
     )
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from demur.errors import StoreError, StoreUnavailableError
-from demur.serve.retrain._config import RolloutConfig
+from demur.serve.retrain._config import RolloutConfig, TaskConfig
 from demur.serve.retrain._stages import rollout_name
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ CHALLENGER = "challenger"
 
 
 def start_rollout(
-    store: Store, row: RetrainRow, version: str, config: RolloutConfig, now: datetime
+    store: Store, row: RetrainRow, version: str, task: TaskConfig, now: datetime
 ) -> ExperimentRow | str:
     """Let a registered challenger judge in the champion's shadow; or why it cannot yet.
 
@@ -28,8 +28,8 @@ def start_rollout(
         The retraining.
     version
         Of the challenger.
-    config
-        How it is tried.
+    task
+        How it is tried, and whose labels are believed.
     now
         UTC.
 
@@ -40,7 +40,7 @@ def start_rollout(
     """
     from demur.serve.experiments import ArmConfig, ExperimentConfig, Move, create_experiment, move_experiment
 
-    name = rollout_name(row)
+    config, name = task.rollout, rollout_name(row)
     known = [one for one in store.experiments(row.task) if one.name == name]
     if known:
         experiment = known[0]
@@ -52,6 +52,7 @@ def start_rollout(
             challengers=(ArmConfig(name=CHALLENGER, version=version, weight=config.share),),
             champion_weight=1 - config.share,
             threat_labels=tuple(row.facts["threat_labels"]),
+            sources=task.labels.sources,
             promote=config.promote,
             roll_back=config.roll_back,
             shadow=config.shadow,

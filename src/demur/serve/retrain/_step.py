@@ -299,7 +299,7 @@ class Retrainer:
             self._folder(row).forget("comparing")
             move_retrain(self.store, row, stages.COMPARING, now, {"note": "the champion is another since"})
             return
-        experiment = start_rollout(self.store, row, row.facts["challenger"], settings.rollout, now)
+        experiment = start_rollout(self.store, row, row.facts["challenger"], settings, now)
         if isinstance(experiment, str):
             if row.facts.get("waits_for") != experiment:
                 self.store.update_retrain(row.id, facts={**row.facts, "waits_for": experiment}, was=row.stage)

@@ -28,6 +28,7 @@ def test_a_challenger_that_is_better_is_promoted_whichever_way_is_better(make_co
     assert (found.to, found.arm) == ("promoted", "challenger")
     assert "better than the champion" in found.reason
     assert found.facts["result"]["n"] == 3000
+    assert reach_verdict(config, "running", streams, 24, is_behind=True) is None
 
 
 @pytest.mark.parametrize(("metric", "rate"), [("accuracy", 0.75), ("flag_rate", 0.95)])
@@ -38,6 +39,7 @@ def test_challengers_that_are_all_worse_are_rolled_back_in_either_stage(make_con
         found = reach_verdict(config, stage, streams, 0)
         assert found.to == "rolled_back"
         assert "no challenger is as good as the champion" in found.reason
+        assert reach_verdict(config, stage, streams, 0, is_behind=True) == found
     assert reach_verdict(make_config(metric=metric, roll_back={"rule": "never"}), "running", streams, 0) is None
     assert reach_verdict(make_config(metric=metric, roll_back={"margin": 0.2}), "running", streams, 0) is None
 

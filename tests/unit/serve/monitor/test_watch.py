@@ -247,9 +247,10 @@ def test_an_alert_names_tests_and_no_texts():
         window={"rows": 9},
         tests=tests,
         is_drift=True,
-        facts={"p_value": 0.001},
+        facts={"p_value": 0.001, "operation": {"p_value": 0.002}},
     )
-    assert describe_alarm(run, "drift").facts["tests"] == ["score_ks"]
+    assert describe_alarm(run, "drift").facts == {"run": "run", "tests": ["score_ks"], "p_value": 0.001}
+    assert describe_alarm(run, "operation").facts == {"run": "run", "tests": ["latency"], "p_value": 0.002}
     assert "slower" in describe_alarm(run, "operation").message
     later = DriftRunRow(**{**as_dict(run), "at": at(60)})
     assert describe_alarm(run, "drift").id == describe_alarm(later, "drift").id

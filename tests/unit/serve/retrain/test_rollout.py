@@ -5,7 +5,7 @@ from tests.retraining import NOON, TASK
 
 from demur.config import parse_settings
 from demur.serve.experiments import ExperimentConfig, Move, create_experiment, move_experiment
-from demur.serve.retrain import RolloutConfig
+from demur.serve.retrain import RolloutConfig, TaskConfig
 from demur.serve.retrain._rollout import look_at_rollout, start_rollout
 from demur.serve.retrain._stages import stop_experiment
 from demur.store import ModelRow, RetrainRow
@@ -26,8 +26,13 @@ def config(**values):
     return parse_settings(RolloutConfig, values)
 
 
+def task_config(labels=None, **rollout):
+    values = {"experiment": "train.yaml", "golden": "golden.jsonl", "labels": labels or {}, "rollout": rollout}
+    return parse_settings(TaskConfig, values)
+
+
 def started(store, row, **values):
-    experiment = start_rollout(store, row, "v2", config(**values), NOON)
+    experiment = start_rollout(store, row, "v2", task_config(**values), NOON)
     return store.update_retrain(row.id, facts={**row.facts, "experiment": experiment.id}), experiment
 
 
@@ -41,6 +46,11 @@ def test_a_challenger_begins_as_a_shadow(store, row):
     assert settings.threat_labels == ("hard_refusal", "soft_refusal")
     assert settings.promote.rule == "non_inferior"
     assert len(settings.guards) == 4
+
+
+def test_only_labels_of_those_who_are_believed_decide(store, row):
+    experiment = start_rollout(store, row, "v2", task_config(labels={"sources": ["people"]}), NOON)
+    assert parse_settings(ExperimentConfig, experiment.config).sources == ("people",)
 
 
 def test_guard_rails_can_be_named(store, row):
@@ -67,10 +77,10 @@ def test_it_waits_while_another_experiment_of_the_task_goes_on(store, row):
     values = {"name": "other", "task": TASK, "challengers": [{"version": "v3"}]}
     other = create_experiment(store, parse_settings(ExperimentConfig, values), NOON)
     move_experiment(store, other.id, Move("running"), NOON)
-    said = start_rollout(store, row, "v2", config(), NOON)
+    said = start_rollout(store, row, "v2", task_config(), NOON)
     assert "is running; end it first" in said
     move_experiment(store, other.id, Move("stopped"), NOON)
-    assert start_rollout(store, row, "v2", config(), NOON).stage == "shadow"
+    assert start_rollout(store, row, "v2", task_config(), NOON).stage == "shadow"
 
 
 def test_stages_follow_the_experiment(store, row):
