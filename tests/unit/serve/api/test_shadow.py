@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from demur.serve.pool import Route, Shadow, find_models
@@ -40,7 +42,7 @@ def ask(guard):
 
 async def settle(parts):
     while parts.background:
-        await next(iter(parts.background))
+        await asyncio.gather(*parts.background)  # lets the loop go on, also where all have ended
     await parts.recorder.flush()
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 import time
@@ -59,7 +60,7 @@ def test_log_ins_are_in_the_audit_log(guard):
 
     async def settle():
         while guard.parts.background:
-            await next(iter(guard.parts.background))
+            await asyncio.gather(*guard.parts.background)  # lets the loop go on, also where all have ended
 
     guard.run(settle())
     acts = [(row.act, row.target) for row in guard.parts.store.audit_log()]
