@@ -52,9 +52,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def open_lock(path: Path, mode: int = 0o644) -> int:
+def open_lock(path: Path) -> int:
     """A file to lock, made where it is not there; closing it frees it."""
-    return os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
 def take_lock(handle: int) -> bool:
