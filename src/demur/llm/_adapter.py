@@ -17,6 +17,8 @@ _DECIDES_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 _CONFIGS = ("config.json", "adapter_config.json")
 _OF_THE_WRITER = {"transformers_version", "peft_version", "_name_or_path"}
 """Keys of a configuration that tell who wrote it and from where, and nothing about the model."""
+_SETS = {"target_modules", "exclude_modules"}
+"""Keys whose values peft holds as sets: each process writes them in an order of its own."""
 _DECIDES_TEXT = (
     *("tokenizer*", "*.jinja", "vocab*", "merges.txt", "*.model", "added_tokens.json"),
     *("special_tokens_map.json", "chat_template*", "generation_config.json"),
@@ -41,7 +43,7 @@ def hash_tokenizer(folder: str | Path) -> str:
 
 
 def _read_plain(config: Path) -> Any:
-    """A configuration without what its writer said of itself; its text where it is no JSON."""
+    """A configuration without what its writer said of itself, sets in order; its text where it is no JSON."""
     text = config.read_text(encoding="utf-8", errors="replace")
     try:
         return _drop_writer(json.loads(text))
@@ -51,7 +53,11 @@ def _read_plain(config: Path) -> Any:
 
 def _drop_writer(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _drop_writer(one) for key, one in value.items() if key not in _OF_THE_WRITER}
+        return {
+            key: sorted(one) if key in _SETS and isinstance(one, list) else _drop_writer(one)
+            for key, one in value.items()
+            if key not in _OF_THE_WRITER
+        }
     return value
 
 

@@ -178,3 +178,12 @@ def test_announcements_of_libraries_are_not_shown(adapted, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(base, adapter)
+
+
+def test_the_order_in_which_a_set_was_written_is_not_in_the_hash(tmp_path):
+    for name, modules in (("a", ["q_proj", "v_proj"]), ("b", ["v_proj", "q_proj"]), ("c", ["q_proj", "k_proj"])):
+        (tmp_path / name).mkdir()
+        config = {"r": 4, "target_modules": modules}
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    one, other, third = (hash_weights(tmp_path / name) for name in "abc")
+    assert one == other != third
