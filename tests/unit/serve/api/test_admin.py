@@ -85,7 +85,7 @@ def test_no_folder_makes_it_fail_and_none_is_repeated(guard, tmp_path, error_of,
     answer = ask(guard, "POST", "/models", json={"folder": folder.replace("{tmp}", str(tmp_path))})
     error = error_of(answer, 404)
     assert error["param"] == "folder"
-    assert not any(word in answer.text for word in ("glimmerwax", "aaaa", "/proc", "/dev", str(tmp_path)))
+    assert not any(word in answer.text for word in ("glimmerwax", "a" * 40, "/proc", "/dev", str(tmp_path)))
 
 
 def test_models_are_registered_only_from_where_they_may_be(make_guard, ready_folder, tmp_path, error_of):
