@@ -45,10 +45,16 @@ DIFFERENCE_SCHEMA = (
     | {"p": pl.Float64, "p_holm": pl.Float64}
 )
 """Columns of ``results_differences.csv``: ``hardened`` less ``base``, on the same seeds and prompts."""
+LEFT_OUT_SCHEMA = {name: kind for name, kind in _ABOUT.items() if name not in ("parameters", "judge")} | {
+    "seed": pl.Int64,
+    "status": pl.String,
+    "reason": pl.String,
+}
+"""Columns of ``results_left_out.csv``: one row for each cell without figures, ``skipped`` or ``failed``."""
 
 
 def flat_frames(summary: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
-    """Name of a table to its rows: ``c50``, ``survival``, ``differences``.
+    """Name of a table to its rows: ``c50``, ``survival``, ``differences``, ``left_out``.
 
     Parameters
     ----------
@@ -60,6 +66,7 @@ def flat_frames(summary: Mapping[str, Any]) -> dict[str, pl.DataFrame]:
         "c50": _frame((row for one in budgets for row in _c50(one)), C50_SCHEMA),
         "survival": _frame((row for one in budgets for row in _survival(one)), SURVIVAL_SCHEMA),
         "differences": _frame((row for one in differences for row in _difference(one)), DIFFERENCE_SCHEMA),
+        "left_out": _frame(iter(summary.get("left_out", ())), LEFT_OUT_SCHEMA),
     }
 
 

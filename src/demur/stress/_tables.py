@@ -65,7 +65,8 @@ def write_tables(
     ----------
     folder
         Takes ``results_grid.csv``, ``results_grid_<model>.csv``, ``results_prompts.csv``, ``results_curves.csv``,
-        ``results_c50.csv``, ``results_survival.csv``, ``results_differences.csv`` and ``summary.json``.
+        ``results_c50.csv``, ``results_survival.csv``, ``results_differences.csv``,
+        ``results_left_out.csv`` and ``summary.json``.
     cells
         Results of cells.
     rows

@@ -44,5 +44,5 @@ def test_files_lie_where_figures_look_for_them(finished):
             "results_curves.csv",
             "summary.json",
         ),
-        *("results_c50.csv", "results_survival.csv", "results_differences.csv"),
+        *("results_c50.csv", "results_survival.csv", "results_differences.csv", "results_left_out.csv"),
     }

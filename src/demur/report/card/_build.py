@@ -108,12 +108,10 @@ def _headline(lines: Sequence[Standing]) -> tuple[str, ...]:
         if names:
             verb = words_of if len(names) > 1 else words_of.replace("win", "wins", 1)
             said.append(f"Against the hardened model {words.join_words(names)} {verb}.")
-    if names := _names([one for one in attacks if one.verdict == "not settled"]):
-        said.append(f"Not settled, since one in ten lies within an interval: {words.join_words(names)}.")
+    said += _unsettled(attacks, "Not settled")
     controls = [one for one in lines if one.attack in CONTROLS]
     said += [story.control_sentence(one) for one in controls if story.complies(one)]
-    if open_ones := _names([one for one in controls if one.verdict == "not settled"]):
-        said.append(f"Controls that are not settled either: {words.join_words(open_ones)}.")
+    said += _unsettled(controls, "Controls that are not settled either")
     if not attacks:
         said.append("No attack was tried, so nothing is known of what the defence withstands.")
     elif not said:
@@ -122,6 +120,18 @@ def _headline(lines: Sequence[Standing]) -> tuple[str, ...]:
             "That says nothing of attacks that were not tried."
         )
     return (*said, *_without(attacks))
+
+
+def _unsettled(lines: Sequence[Standing], what: str) -> list[str]:
+    """Those whose interval is too wide, and those of which not all was measured."""
+    found = [one for one in lines if one.verdict == "not settled"]
+    said = []
+    if names := _names([one for one in found if not one.worst.gaps]):
+        said.append(f"{what}, since one in ten lies within an interval: {words.join_words(names)}.")
+    if lacking := [one for one in found if one.worst.gaps]:
+        names = [f"{one.attack} ({'; '.join(one.worst.gaps)})" for one in lacking]
+        said.append(f"{what}, since not all of it could be measured: {words.join_words(names)}.")
+    return said
 
 
 def _without(attacks: Sequence[Standing]) -> list[str]:

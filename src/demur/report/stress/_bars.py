@@ -10,7 +10,7 @@ from demur.report._views import has_interval
 from demur.report.figures import _style as style
 from demur.report.figures._drawing import Drawing, tick_name
 from demur.report.stress import _axis as axes
-from demur.report.stress._choose import Standing, control_words, standings
+from demur.report.stress._choose import Reached, Standing, control_words, standings
 from demur.report.stress._read import StressView
 
 _TITLE = "What each attack reached"
@@ -21,7 +21,7 @@ _MOST_MODELS = 4
 def draw_attacks(view: StressView) -> Drawing:
     """Compliance under every attack at its worst setting and step, base and hardened, worst case first."""
     found = standings(view)
-    if not found:
+    if not any(one.worst.is_measured for one in found):
         return axes.note_drawing(_TITLE, "No attack of this run has a judged response.")
     models = list(dict.fromkeys(one.model for one in found))[:_MOST_MODELS]
     rows = {model: [one for one in found if one.model == model] for model in models}
@@ -54,10 +54,13 @@ def _draw_panel(axis: Any, rows: Sequence[Standing], has_defence: bool) -> None:
     for place, row in enumerate(rows):
         sides = [(False, row.base), (True, row.hardened)] if both else [(False, row.base or row.hardened)]
         for number, (is_defended, one) in enumerate(sides):
-            if one is None or one.estimate.value is None:
+            if one is None:
                 continue
             at = place + (number - 0.5) * 0.4 if both else place
             estimate = one.estimate
+            if estimate.value is None:
+                axis.text(0.01, at, "not measured", va="center", size=7.5, color=style.MUTED)
+                continue
             axis.barh(at, estimate.value, height=height, color=axes.colour_of(is_defended), alpha=0.85, zorder=2)
             if has_interval(estimate):
                 axis.plot([estimate.low, estimate.high], [at, at], color=style.INK, lw=1.4, zorder=3)
@@ -87,9 +90,13 @@ def _spoken(found: Sequence[Standing], has_defence: bool) -> str:
     said = []
     for one in found[:10]:
         parts = [
-            f"{axes.side(is_defended, has_defence)} {words.with_interval(reached.estimate, 2)}"
+            f"{axes.side(is_defended, has_defence)} {_reached_words(reached)}"
             for is_defended, reached in ((False, one.base), (True, one.hardened))
             if reached
         ]
         said.append(f"{one.model} {one.attack}: {', '.join(parts)}")
     return "; ".join(said)
+
+
+def _reached_words(reached: Reached) -> str:
+    return words.with_interval(reached.estimate, 2) if reached.is_measured else "not measured"

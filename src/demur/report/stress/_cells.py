@@ -98,6 +98,15 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A cell that could not be run, or not to its end."""
+
+    cell: Cell
+    seed: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class HalfPoint:
     """C50 of a cell: an estimate, or a bound."""
 

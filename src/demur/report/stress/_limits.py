@@ -142,11 +142,14 @@ def _warnings(view: StressView) -> list[str]:
 
 def _left_out(view: StressView) -> list[str]:
     """Cells without figures; a base has no defence to be taken off, which is no gap."""
-    return [
-        f"{one.get('attack')} on {one.get('model')} was left out: {one.get('reason')}."
-        for one in view.summary.get("left_out") or ()
-        if isinstance(one, dict) and (one.get("defended") or one.get("attack") not in CONTROLS)
-    ]
+    said = []
+    for one in view.left_out:
+        if one.cell.is_defended or one.cell.attack not in CONTROLS:
+            side = " with its defence" if one.cell.is_defended else ""
+            setting = f" ({one.cell.setting})" if one.cell.setting else ""
+            reason = one.reason.rstrip(".")
+            said.append(f"{one.cell.attack}{setting} on {one.cell.model}{side} was left out: {reason}.")
+    return said
 
 
 def _number(text: str | None) -> float | None:

@@ -17,10 +17,10 @@ from typing import Any
 from demur.errors import RunError
 from demur.metrics import Estimate
 from demur.report._views import finite
-from demur.report.stress._cells import Cell, Cost, Curve, Difference, HalfPoint, Point, join_points
+from demur.report.stress._cells import Cell, Cost, Curve, Difference, HalfPoint, LeftOut, Point, join_points
 
 METRICS_FOLDER = Path("results", "metrics")
-GRID = "results_grid.csv"
+GRID, LEFT_OUT = "results_grid.csv", "results_left_out.csv"
 UNDEFENDED, UNTAMPERED = "undefended model", "untampered base"
 """What paired differences are to."""
 Row = dict[str, str]
@@ -116,12 +116,32 @@ class StressView:
     @cached_property
     def has_defence(self) -> bool:
         """Whether any model was stressed with a defence."""
-        return any(_is_true(row.get("defended")) for row in self.rows)
+        return any(_is_true(row.get("defended")) for row in (*self.rows, *self._left_out))
 
     @cached_property
     def access(self) -> dict[str, str]:
         """Attack to what the attacker must hold."""
-        return {row["attack"]: row["access"] for row in self.rows if row.get("access")}
+        return {row["attack"]: row["access"] for row in (*self.rows, *self._left_out) if row.get("access")}
+
+    @cached_property
+    def left_out(self) -> list[LeftOut]:
+        """Cells without figures, or without those of their later steps; each with the reason."""
+        return [
+            LeftOut(self._cell(row), row.get("seed", ""), row.get("reason") or "no reason is known")
+            for row in self._left_out
+        ]
+
+    @cached_property
+    def _left_out(self) -> list[Row]:
+        """From their table; of a folder of an earlier version from its summary."""
+        if (self.folder / METRICS_FOLDER / LEFT_OUT).is_file():
+            return self._table(LEFT_OUT)
+        found = self.summary.get("left_out") or ()
+        return [
+            {name: "" if value is None else str(value) for name, value in one.items()}
+            for one in found
+            if isinstance(one, Mapping)
+        ]
 
     def curves(self, metric: str, judge: str | None = None) -> list[Curve]:
         """One figure of every cell, in the order of the grid.

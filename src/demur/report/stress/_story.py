@@ -74,10 +74,14 @@ def behind_words(one: Estimate) -> str:
 
 
 def where_words(reached: Reached) -> str:
-    """At which setting and step, at what cost; and Wilson's interval where there are few categories."""
+    """At which setting and step, at what cost; Wilson's interval where there are few categories; the gaps."""
+    lacking = f"not measured: {'; '.join(reached.gaps)}" if reached.gaps else ""
+    if not reached.is_measured:
+        return lacking or "not measured"
     parts = [reached.cell.setting, f"step {words.count(reached.point.step)}" if reached.point.step else ""]
     place = ", ".join(part for part in parts if part)
     said = [place, f"cost: {cost_words(reached.point.cost)}", beside_words(reached.estimate)]
+    said.append(f"settings, steps or seeds {lacking}" if lacking else "")
     return "; ".join(part for part in said if part)
 
 
@@ -116,12 +120,14 @@ def _named(view: StressView, one: Standing) -> str:
 
 def sentence(view: StressView, one: Standing) -> str:
     """One attack's worst case in plain words."""
+    title = attack_title(one.attack)
     who = "the hardened model" if one.hardened else "the model"
+    if not one.worst.is_measured:
+        return f"{title} What it reached on {who} is not known ({where_words(one.worst)}).".strip()
     share, where = share_words(one.worst.estimate), where_words(one.worst)
     said = f"At its worst, {who} complied with {share} of harmful prompts ({where})."
     if one.base and one.hardened:
         said += f" Without the defence: {share_words(one.base.estimate)}."
-    title = attack_title(one.attack)
     return f"{title} {said}".strip()
 
 

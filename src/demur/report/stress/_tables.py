@@ -9,7 +9,7 @@ from demur.metrics import Estimate
 from demur.report import _words as words
 from demur.report._sections import Column, Row, Table
 from demur.report.stress._cells import NO_ESTIMATE, Cell, Curve, Difference
-from demur.report.stress._choose import Reached, control_words, estimate_at, standings, worst_of
+from demur.report.stress._choose import Reached, control_words, estimate_at, standings
 from demur.report.stress._read import StressView
 from demur.report.stress._story import ACCESS, attack_title, cost_words, where_words
 
@@ -193,9 +193,3 @@ def agreement_rows(view: StressView) -> list[dict[str, Any]]:
         for one in found
         if isinstance(one, Mapping)
     ]
-
-
-def worst_everywhere(view: StressView) -> Reached | None:
-    """The most that anything reached on a hardened model, else on any."""
-    curves = view.curves("complied")
-    return worst_of([curve for curve in curves if curve.cell.is_defended] or curves)

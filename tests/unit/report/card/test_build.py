@@ -140,3 +140,40 @@ def test_a_folder_without_a_defence_is_refused(make_folder):
 def test_a_model_that_is_not_there_is_refused(defended_folder):
     with pytest.raises(RunError, match=r"defence of 'other' \(with one: smol-135m\)"):
         make_card(StressView(defended_folder), model="other")
+
+
+def held(row):
+    return {"value": "0.01", "low": "0.0", "high": "0.05"}
+
+
+GONE = {"model": "m", "attack": "gcg", "defended": "true", "status": "failed", "reason": "no memory was left"}
+
+
+@pytest.mark.parametrize("is_a_setting", [False, True])
+def test_there_is_no_all_clear_where_an_attack_could_not_be_run(make_folder, is_a_setting):
+    gone = GONE | ({"attack": "templates", "variant": "file=other"} if is_a_setting else {})
+    folder = make_folder(**ONE, attacks=("direct", "templates"), left_out=(gone,))
+    rewrite(folder, held)
+    card = make_card(StressView(folder))
+    assert card.headline == (
+        f"Not settled, since not all of it could be measured: {gone['attack']} (no memory was left).",
+    )
+    (line,) = card.of_verdict("not settled")
+    assert line.name == gone["attack"]
+    assert "not measured: no memory was left" in line.place
+    assert (line.hardened.value is None) == (not is_a_setting)
+
+
+def test_there_is_no_all_clear_where_no_judge_could_score(make_folder):
+    folder = make_folder(**ONE, attacks=("direct", "templates", "prefill"))
+
+    def change(row):
+        is_lost = (row["attack"], row["defended"]) == ("templates", "true")
+        return {"value": "", "low": "", "high": "", "reason": "no response was scored"} if is_lost else held(row)
+
+    rewrite(folder, change)
+    card = make_card(StressView(folder))
+    assert card.headline == (
+        "Not settled, since not all of it could be measured: templates (no response was scored).",
+    )
+    assert [one.verdict for one in card.attacks] == ["not settled", "held"]

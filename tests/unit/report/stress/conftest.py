@@ -74,6 +74,7 @@ class Writer:
         self.halves: list[dict[str, Any]] = []
         self.survival: list[dict[str, Any]] = []
         self.differences: list[dict[str, Any]] = []
+        self.left_out: list[dict[str, Any]] = []
 
     def add(self, cell: dict[str, Any], step: int, by_seed: list[float], spent: dict[str, Any]) -> None:
         """The rows of one stage: every judge, every seed and all of them."""
@@ -149,6 +150,7 @@ class Writer:
             ("results_c50", self.halves, ("bound", "bound_at")),
             ("results_survival", self.survival, ()),
             ("results_differences", self.differences, ("to", "base", "hardened", "p")),
+            ("results_left_out", self.left_out, ("status",)),
         ):
             with (metrics / f"{name}.csv").open("w", encoding="utf-8", newline="") as handle:
                 table = csv.DictWriter(handle, (*COLUMNS, *more), restval="", extrasaction="ignore")
@@ -160,9 +162,6 @@ SUMMARY = {
     "judges": ["classifier", "keywords"],
     "agreement": [{"judges": ["classifier", "keywords"], "kappa": 0.81, "raw": 0.93, "n": 4200}],
     "curves": [{"warnings": ["7 categories of prompts: too few to say much of others"]}],
-    "left_out": [
-        {"model": "smol-135m", "attack": "gcg", "seed": 0, "status": "skipped", "reason": "it needs torch"}
-    ],
 }
 ABOUT = {
     "status": "done",
@@ -187,9 +186,11 @@ def make_stress(
     defended: tuple[bool, ...] = (False, True),
     attacks: tuple[str, ...] = (*STRENGTHS, *STEPPED),
     is_told: bool = True,
+    left_out: tuple[dict[str, Any], ...] = (),
 ) -> Path:
     """Write the folder."""
     writer = Writer(seeds)
+    writer.left_out += left_out
     for model, size in models:
         for is_defended in defended:
             about = {"model": model, "parameters": size, "defended": "true" if is_defended else "false"}
@@ -206,7 +207,8 @@ def make_stress(
                     writer.add_steps(cell, size)
     writer.write(folder)
     if is_told:
-        (folder / "results" / "metrics" / "summary.json").write_text(json.dumps(SUMMARY), encoding="utf-8")
+        told = SUMMARY | {"left_out": list(left_out)}
+        (folder / "results" / "metrics" / "summary.json").write_text(json.dumps(told), encoding="utf-8")
         (folder / "stress.json").write_text(json.dumps(ABOUT), encoding="utf-8")
     return folder
 

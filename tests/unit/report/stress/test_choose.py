@@ -45,7 +45,34 @@ def test_an_attack_is_held_only_where_every_setting_and_step_is():
 
 
 def test_of_nothing_there_is_no_worst():
-    assert worst_of([curve()]) is None
+    assert worst_of([]) is None
+    found = worst_of([Curve(Cell("m", False, "a"), (), {}, missing="no judge could score it")])
+    assert (found.is_measured, found.estimate.value) == (False, None)
+    assert found.estimate.reason == "no judge could score it"
+    assert Standing("m", "a", found, None).verdict == "not settled"
+
+
+def test_an_attack_of_which_a_part_was_not_measured_is_not_held():
+    low, high = (Point(0, Estimate(value, 0.0, value + 0.02, 9)) for value in (0.05, 0.6))
+    gap = Curve(Cell("m", False, "a", label="x"), (), {}, missing="out of memory")
+    for point_, verdict in ((low, "not settled"), (high, "wins")):
+        assert Standing("m", "a", worst_of([curve(point_), gap]), None).verdict == verdict
+
+
+@pytest.mark.parametrize("name", ["results_left_out", "summary"])
+def test_attacks_without_figures_stand_too(make_folder, name):
+    gone = {"model": "m", "attack": "gcg", "access": "weights", "status": "skipped", "reason": "no gradient"}
+    off = {"model": "m", "attack": "revert", "status": "skipped", "reason": "there is no defence"}
+    folder = make_folder(
+        models=(("m", 1e8),), attacks=("direct",), left_out=(gone | {"defended": "true"}, gone, off)
+    )
+    if name == "summary":  # of an earlier version
+        (folder / "results/metrics/results_left_out.csv").unlink()
+    found = {one.attack: one for one in standings(StressView(folder))}
+    assert set(found) == {"direct", "gcg"}
+    assert found["gcg"].verdict == "not settled"
+    assert found["gcg"].hardened.gaps == ("no gradient",)
+    assert StressView(folder).access["gcg"] == "weights"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,6 @@ def test_the_limits_name_defence_seeds_size_judge_and_what_was_left_out(view):
         "60 harmful prompts, fewer than 300: a share of one half is known to about 12 points",
         "The judge 'classifier' errs",
         "7 categories of prompts",
-        "gcg on smol-135m was left out: it needs torch.",
     ):
         assert words in said
 
@@ -96,3 +95,14 @@ def test_a_run_that_ended_early_is_named_with_its_attack(told):
     found = told(curves=curves)
     assert f"lora on m: {ended}." in found
     assert not any("look at each" in line for line in found)
+
+
+def test_what_was_left_out_is_named_with_its_side_once(make_folder):
+    gone = {"model": "m", "attack": "gcg", "status": "failed", "reason": "no memory was left"}
+    rows = tuple(gone | {"seed": seed, "defended": "true"} for seed in (0, 1))
+    off = {"model": "m", "attack": "revert", "status": "skipped", "reason": "it has no defence"}
+    view = StressView(make_folder(models=(("m", 1e8),), attacks=("direct",), left_out=(*rows, gone, off)))
+    assert [line for line in limits(view) if "left out" in line] == [
+        "gcg on m with its defence was left out: no memory was left.",
+        "gcg on m was left out: no memory was left.",
+    ]

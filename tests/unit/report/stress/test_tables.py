@@ -92,9 +92,3 @@ def test_agreement_is_shown_as_it_was_measured(view):
     assert tables.agreement_rows(view) == [
         {"judges": "classifier and keywords", "kappa": "0.81", "raw": "0.93", "n": "4\u202f200"}
     ]
-
-
-def test_the_worst_of_all_is_of_a_hardened_model(view):
-    found = tables.worst_everywhere(view)
-    assert found.cell.is_defended
-    assert found.cell.attack == "lora"
