@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -12,11 +13,15 @@ from numpy.typing import ArrayLike
 from demur.errors import DataError
 from demur.metrics._bootstrap import BootstrapOptions, wilson_interval
 from demur.metrics._evaluate import Estimate
-from demur.metrics._inputs import FloatArray
+from demur.metrics._inputs import BoolArray, FloatArray
 from demur.metrics._judge import JudgeCalibration, corrected_rate, draw_judges, rogan_gladen
 from demur.metrics._two_level import Statistic, TwoLevels, as_cells, two_level_settings, two_sided_p
 
+Ends = tuple[float | None, float | None]
 _SAME = 1e-12
+_FEWEST_WITH = 8
+"""Clusters with the rarer outcome from which on draws alone give an interval. With fewer, draws that miss them all
+are frequent, and an upper end of 95 % lies below the true rate in up to a fifth of samples of alike prompts."""
 _NOTHING = "no response could be scored"
 
 
@@ -72,9 +77,10 @@ def two_level_bootstrap(
 ) -> RateCurve:
     """Rate at each step with an interval over seeds, then prompts by category.
 
-    Percentile intervals, spread for few seeds. A rate of exactly 0 or 1, which every draw repeats, has Wilson's
-    interval over its categories, since nothing tells how alike their prompts are; without categories over its
-    prompts. Where there are too few categories for an interval, the reason names that over prompts alone as well.
+    Percentile intervals, spread for few seeds. Where fewer than eight categories hold the rarer outcome, draws
+    tell too little of how alike their prompts are: no interval is then tighter than Wilson's over the categories,
+    or without categories over the prompts. A rate of exactly 0 or 1, which every draw repeats, has that one. Where
+    there are too few categories for draws, the reason names the interval over prompts alone as well.
 
     Parameters
     ----------
@@ -120,7 +126,8 @@ def paired_difference(
 ) -> DifferenceCurve:
     """Rate less the base's at each step; both see the same draws of seeds and prompts.
 
-    A response counts only where its partner was judged too.
+    A response counts only where its partner was judged too. Where fewer than eight categories hold a response that
+    differs from its partner, no interval is tighter than Newcombe's over the categories, and p is bounded by them.
 
     Parameters
     ----------
@@ -149,9 +156,11 @@ def paired_difference(
     ones = np.ones((1, levels.n_seeds)), np.ones((1, levels.n_clusters))
     rates = first(*ones)[0], second(*ones)[0]
     draws = np.clip(drawn.draws, -1, 1)
+    unlike = judged & (cells != other)
     points = tuple(
         _difference(
-            cells[:, step], (float(rates[0][step]), float(rates[1][step])), draws[:, step], levels, calibration
+            *(cells[:, step], unlike[:, step], (float(rates[0][step]), float(rates[1][step]))),
+            *(draws[:, step], levels, calibration),
         )
         for step in range(cells.shape[1])
     )
@@ -205,20 +214,43 @@ def _point(
         found, name = _over(value, clusters, judge, levels.settings.level)
         words = found.reason or f"{name} interval over {levels.count_words(clusters)}{beside or ''}"
         return Estimate(found.value, found.low, found.high, n, words)
+    rate = value
     if judge is not None:
-        value = rogan_gladen(value, judge.sensitivity, judge.specificity)
+        value = rogan_gladen(rate, judge.sensitivity, judge.specificity)
         draws = np.clip(_correct(draws, judge, levels.settings.seed, is_difference=False), 0, 1)
     low, high, reason = levels.interval(draws)
+    if clusters > 1 and len(draws) and (held := _count_rarer(cells, levels)) < _FEWEST_WITH:
+        least, name = _over(rate, clusters, judge, levels.settings.level)
+        low, high = _span((low, high), (least.low, least.high))
+        reason = f"no tighter than {name} over {levels.count_words(clusters)}: {held} hold the rarer outcome"
     if beside:
         reason = f"{reason or f'{levels.count_words(clusters)}: too few for an interval over them'}{beside}"
     return Estimate(value, low, high, n, reason)
 
 
 def _over(rate: float, n: int, judge: JudgeCalibration | None, level: float) -> tuple[Estimate, str]:
-    """A rate of ``n`` independent units, corrected where there is a judge, and whose interval that is."""
-    if judge is not None:
-        return corrected_rate(round(rate * n), n, judge, level), "Lang and Reiczigel's"
-    return Estimate(rate, *wilson_interval(rate * n, n, level), n), "Wilson's"
+    """A rate of ``n`` independent units, corrected where there is a judge, and whose interval that is.
+
+    What lies between two counts of units has the lower end of the one and the upper end of the other.
+    """
+    if judge is None:
+        return Estimate(rate, *wilson_interval(rate * n, n, level), n), "Wilson's"
+    counts = math.floor(rate * n + _SAME), math.ceil(rate * n - _SAME)
+    down, up = (corrected_rate(count, n, judge, level) for count in counts)
+    return replace(up, low=down.low), "Lang and Reiczigel's"
+
+
+def _count_rarer(cells: FloatArray, levels: TwoLevels) -> int:
+    """Clusters with the rarer of the two outcomes, under any seed."""
+    return min(levels.count_clusters(cells == outcome) for outcome in (0, 1))
+
+
+def _span(drawn: Ends, least: Ends) -> Ends:
+    """The smallest interval that holds both; none where the second is none, and that one where the first is."""
+    (low, high), (a, b) = drawn, least
+    if low is None or high is None or a is None or b is None:
+        return least
+    return min(low, a), max(high, b)
 
 
 def _beside(rate: float, counts: tuple[int, int], levels: TwoLevels, judge: JudgeCalibration | None) -> str | None:
@@ -234,6 +266,7 @@ def _beside(rate: float, counts: tuple[int, int], levels: TwoLevels, judge: Judg
 
 def _difference(
     cells: FloatArray,
+    unlike: BoolArray,
     rates: tuple[float, float],
     draws: FloatArray,
     levels: TwoLevels,
@@ -245,21 +278,26 @@ def _difference(
         return PairedDifference(None, None, Estimate(None, None, None, 0, _NOTHING), None)
     if judge is not None and judge.fault:
         return PairedDifference(None, None, Estimate(None, None, None, n, judge.fault), None)
-    p = two_sided_p(draws, n_clusters=clusters) if clusters > 1 else None
+    held = levels.count_clusters(unlike)
+    p = two_sided_p(draws, n_clusters=max(held, 1)) if clusters > 1 else None
     gain = 1.0 if judge is None else judge.sensitivity + judge.specificity - 1
     a, b = rates if judge is None else (rogan_gladen(rate, judge.sensitivity, judge.specificity) for rate in rates)
     # Not a - b: what clipping takes from a rate would bend the difference.
     value = float(np.clip((rates[0] - rates[1]) / gain, -1, 1))
     kept = draws[~np.isnan(draws)]
+    ends = newcombe_interval(*rates, clusters, levels.settings.level)
+    low, high = (float(np.clip(end / gain, -1, 1)) for end in ends)
     if len(kept) and np.ptp(kept) < _SAME:
-        ends = newcombe_interval(*rates, clusters, levels.settings.level)
-        low, high = (float(np.clip(end / gain, -1, 1)) for end in ends)
         reason = f"Newcombe's interval over {levels.count_words(clusters)}: every draw gives the same value"
         return PairedDifference(a, b, Estimate(value, low, high, n, reason), p)
     if judge is not None:
         draws = np.clip(_correct(draws, judge, levels.settings.seed, is_difference=True), -1, 1)
-    interval = levels.interval(draws)
-    return PairedDifference(a, b, Estimate(value, interval.low, interval.high, n, interval.reason), p)
+    found = levels.interval(draws)
+    if clusters > 1 and len(kept) and held < _FEWEST_WITH:
+        span = _span((found.low, found.high), (low, high))
+        reason = f"no tighter than Newcombe's over {levels.count_words(clusters)}: {held} hold a change"
+        return PairedDifference(a, b, Estimate(value, *span, n, reason), p)
+    return PairedDifference(a, b, Estimate(value, found.low, found.high, n, found.reason), p)
 
 
 def _correct(draws: FloatArray, judge: JudgeCalibration, seed: int, is_difference: bool) -> FloatArray:

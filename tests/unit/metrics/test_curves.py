@@ -253,11 +253,11 @@ def test_a_difference_that_every_draw_repeats_counts_categories():
 
 def test_with_few_categories_wilsons_interval_over_prompts_stands_beside():
     cells = (np.random.default_rng(1).random((1, 60)) < 0.4).astype(float)
-    few, enough = (two_level_bootstrap(cells, np.arange(60) % k, draws=200).points[0] for k in (5, 6))
+    few, enough = (two_level_bootstrap(cells, np.arange(60) % k, draws=200).points[0] for k in (5, 10))
     low, high = proportion_confint(cells.sum(), 60, method="wilson")
     assert few.reason == (
-        "5 categories: too few for an interval over them; over the 60 prompts alone Wilson's is "
-        f"{low:.3f} to {high:.3f}"
+        "no tighter than Wilson's over 5 categories: 5 hold the rarer outcome; over the 60 prompts alone "
+        f"Wilson's is {low:.3f} to {high:.3f}"
     )
     assert enough.reason is None
 
@@ -267,3 +267,47 @@ def test_with_one_category_there_is_wilsons_interval_in_words():
     found = two_level_bootstrap(cells, np.zeros(60), draws=50).points[0]
     assert (found.low, found.high) == (None, None)
     assert "all rows are of one group; over the 60 prompts alone Wilson's is" in found.reason
+
+
+def alike_prompts(rate, likeness, steps=300, categories=12, prompts=25):
+    """Outcomes of one seed at ``steps`` independent steps: prompts of a category are alike (beta-binomial)."""
+    random = np.random.default_rng(4)
+    shapes = (rate * (1 - likeness) / likeness, (1 - rate) * (1 - likeness) / likeness)
+    chances = random.beta(*shapes, (steps, categories, 1))
+    cells = random.random((steps, categories, prompts)) < chances
+    return cells.reshape(1, steps, -1).astype(float), np.repeat(np.arange(categories), prompts)
+
+
+def test_one_compliance_of_many_gives_no_tighter_interval_than_none_of_them():
+    cells = np.zeros((1, 2, 300))
+    cells[0, 1, 7] = 1
+    none, one = two_level_bootstrap(cells, np.arange(300) // 25, draws=300).points
+    assert one.high >= none.high > 0.2
+    assert "no tighter than Wilson's over 12 categories: 1 hold the rarer outcome" in one.reason
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.08, 0.12])
+def test_upper_ends_of_rare_outcomes_lie_below_the_truth_seldom(rate):
+    cells, categories = alike_prompts(rate, 0.4)
+    points = two_level_bootstrap(cells, categories, draws=400).points
+    assert np.mean([point.high < rate for point in points]) < 0.05
+
+
+def test_a_change_in_few_categories_gives_no_tight_difference():
+    base, random = np.zeros((1, 120)), np.random.default_rng(2)
+    cells = base.copy()
+    cells[0, :3] = 1
+    found = paired_difference(cells, base, np.arange(120) // 10, draws=300).points[0]
+    low, high = newcombe_interval(3 / 120, 0, 12, 0.95)
+    assert (found.difference.low, found.difference.high) == pytest.approx((low, high))
+    assert found.p == pytest.approx(1.0)  # one category in one direction says nothing
+    many = (random.random((1, 120)) < 0.5).astype(float)
+    assert paired_difference(many, base, np.arange(120) // 10, draws=300).points[0].difference.reason is None
+
+
+def test_a_rare_outcome_is_corrected_with_the_wider_interval_too():
+    cells = np.zeros((1, 2, 300))
+    cells[0, 1, 7] = 1
+    none, one = two_level_bootstrap(cells, np.arange(300) // 25, JUDGE, draws=300).points
+    assert one.high >= none.high > 0
+    assert "Lang and Reiczigel's over 12 categories" in one.reason
