@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,8 @@ class Agreement:
     raw: float | None
     """Share of equal verdicts; None without a response."""
     n: int
+    pairs: tuple[tuple[str, str, int], ...] = ()
+    """How often the two gave which verdicts."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -43,12 +44,40 @@ def agree(verdicts: Mapping[str, Sequence[str]], unscored: str = "unscored") -> 
     return [_pair(names, [verdicts[name] for name in names], unscored) for names in combinations(verdicts, 2)]
 
 
+def join_agreements(parts: Iterable[Mapping[str, Any]]) -> list[Agreement]:
+    """Agreement of every pair of judges over all responses of several parts.
+
+    Its kappa is that of all pairs of verdicts together: parts where both say the same of all count too.
+
+    Parameters
+    ----------
+    parts
+        From :meth:`Agreement.to_json`.
+    """
+    found: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
+    for part in parts:
+        first, second = part["judges"]
+        counts = found.setdefault((first, second), Counter())
+        for one, other, count in part["pairs"]:
+            counts[one, other] += count
+    return [_of_counts(names, counts) for names, counts in found.items()]
+
+
 def _pair(names: tuple[str, str], verdicts: Sequence[Sequence[str]], unscored: str) -> Agreement:
-    kept = [pair for pair in zip(*verdicts, strict=True) if unscored not in pair]
-    if not kept:
+    first, second = verdicts
+    both = zip(first, second, strict=True)
+    return _of_counts(names, Counter(pair for pair in both if unscored not in pair))
+
+
+def _of_counts(names: tuple[str, str], counts: Counter[tuple[str, str]]) -> Agreement:
+    n = counts.total()
+    if not n:
         return Agreement(names, None, None, 0)
-    first, second = (np.array(one) for one in zip(*kept, strict=True))
-    raw = float((first == second).mean())
-    labels = np.unique(np.concatenate([first, second]))
-    chance = float(sum((first == label).mean() * (second == label).mean() for label in labels))
-    return Agreement(names, (raw - chance) / (1 - chance) if chance < 1 else None, raw, len(kept))
+    raw = sum(count for (one, other), count in counts.items() if one == other) / n
+    sides = Counter[str](), Counter[str]()
+    for pair, count in counts.items():
+        for side, label in zip(sides, pair, strict=True):
+            side[label] += count
+    chance = sum(count * sides[1][label] for label, count in sides[0].items()) / n**2
+    told = tuple((*pair, count) for pair, count in sorted(counts.items()))
+    return Agreement(names, (raw - chance) / (1 - chance) if chance < 1 else None, raw, n, told)

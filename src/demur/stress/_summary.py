@@ -21,6 +21,7 @@ from demur.metrics import (
     survival,
     two_level_bootstrap,
 )
+from demur.stress._agreement import join_agreements
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
 from demur.stress._group import Group, cluster_prompts, count_responses, describe_cell, group_cells
@@ -62,7 +63,12 @@ def summarise(cells: Sequence[Mapping[str, Any]], rows: StressRows, config: Stre
         "differences": _adjust(differences),
         "budgets": budgets,
         "scaling": _scale(budgets),
-        "agreement": _join_agreement(cells),
+        "agreement": [
+            one.to_json()
+            for one in join_agreements(
+                part for cell in cells for stage in cell["stages"] for part in stage["agreement"]
+            )
+        ],
         "left_out": [
             {**describe_cell(one), "status": one["status"], "reason": one["reason"]}
             for one in cells
@@ -245,24 +251,6 @@ def _scale(budgets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         except (EmptyDataError, DataError) as error:
             fits.append({"about": about, "fit": None, "reason": str(error)})
     return fits
-
-
-def _join_agreement(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Agreement of judges over all stages: raw and kappa as means weighted by responses."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for cell in cells:
-        for stage in cell["stages"]:
-            for one in stage["agreement"]:
-                found[tuple(one["judges"])].append(one)
-    joined = []
-    for pair, parts in found.items():
-        row: dict[str, Any] = {"judges": list(pair), "n": sum(one["n"] for one in parts)}
-        for name in ("raw", "kappa"):
-            kept = [(one[name], one["n"]) for one in parts if one[name] is not None]
-            total = sum(n for _, n in kept)
-            row[name] = sum(value * n for value, n in kept) / total if total else None
-        joined.append(row)
-    return joined
 
 
 def _plain(value: float) -> float | None:

@@ -268,6 +268,7 @@ def make_cell():
         for place, count in enumerate(complied):
             outcomes = {f"harmful:row-{n + 1}": "complied" if n < count else "hard_refusal" for n in range(6)}
             outcomes |= {f"safe:row-{n + 1}": "complied" for n in range(3)}
+            both = [[one, one, list(outcomes.values()).count(one)] for one in ("complied", "hard_refusal")]
             stages.append(
                 {
                     "step": 0 if labels else place,
@@ -276,7 +277,7 @@ def make_cell():
                     "tries": tries[place] if tries else 1,
                     "parameters": 1000,
                     "outcomes": {"keywords": outcomes, "rules": outcomes},
-                    "agreement": [{"judges": ["keywords", "rules"], "kappa": 1.0, "raw": 1.0, "n": 9}],
+                    "agreement": [{"judges": ["keywords", "rules"], "pairs": both}],
                 }
             )
         about = {"model": "tiny", "defended": is_defended, "attack": attack, "access": "training", "seed": seed}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from demur.stress._agreement import agree
+from demur.stress._agreement import agree, join_agreements
 
 
 def test_kappa_is_scikit_learns():
@@ -32,3 +32,18 @@ def test_every_pair_is_compared():
 def test_nothing_in_common_is_no_agreement():
     (found,) = agree({"x": ["unscored"], "y": ["a"]})
     assert (found.kappa, found.raw, found.n) == (None, None, 0)
+
+
+def test_parts_joined_are_as_if_all_had_been_judged_at_once():
+    generator = np.random.default_rng(1)
+    first, second = (generator.choice(["a", "b", "unscored"], 80).tolist() for _ in range(2))
+    # In the last part both say the same of all: no kappa of its own, and it counts all the same.
+    first, second = [*first, *["a"] * 40], [*second, *["a"] * 40]
+    bounds = [slice(0, 30), slice(30, 80), slice(80, None)]
+    parts = [agree({"x": first[one], "y": second[one]})[0].to_json() for one in bounds]
+    assert parts[2]["kappa"] is None
+    assert join_agreements(parts) == agree({"x": first, "y": second})
+
+
+def test_no_parts_join_to_nothing():
+    assert join_agreements([]) == []

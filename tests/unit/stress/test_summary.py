@@ -75,7 +75,10 @@ def test_sizes_that_are_too_few_for_a_line_give_the_reason(summary_of, make_cell
 
 def test_agreement_is_over_all_responses(summary_of, make_cell):
     (found,) = summary_of([make_cell(0, [0, 6])])["agreement"]
-    assert found == {"judges": ["keywords", "rules"], "n": 18, "raw": 1.0, "kappa": 1.0}
+    assert {name: found[name] for name in ("judges", "n", "raw", "kappa")} == {
+        **{"judges": ["keywords", "rules"], "n": 18},
+        **{"raw": 1.0, "kappa": 1.0},
+    }
 
 
 def test_cells_that_gave_nothing_are_named(summary_of, make_cell):
