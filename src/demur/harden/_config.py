@@ -43,7 +43,8 @@ class HardenData(Settings):
     split_by: Literal["auto", "group", "category", "prompt"] = Field(
         default="auto",
         description="Column whose rows stay on one side, beside those of one prompt; auto: group, else category "
-        "where no category is larger than the share held out.",
+        "where no category is larger than the share held out. Rows to break of one response stay together too, "
+        "but for prompt.",
     )
     evaluation: tuple[DataSource, ...] = Field(
         default=(),

@@ -6,8 +6,9 @@ What a breaker learns from is the response, not the request, so a row without on
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from demur.data import DataSource, Records, load_sources, text_keys
@@ -36,6 +37,8 @@ class HardenRow:
     category: str | None = None
     kind: str = BREAKER
     """``breaker``, or the kind of its retain source."""
+    answer: str | None = None
+    """What links a row to break by its last answer: that, less the differences that do not count."""
 
     @property
     def unasked(self) -> Conversation:
@@ -87,7 +90,7 @@ def load_rows(data: HardenData, seed: int) -> HardenRows:
     LeakError
         A prompt stands among the training rows and among those that validate or evaluate.
     """
-    breakers = _read(data.breakers, "breakers", seed)
+    breakers = link_answers(_read(data.breakers, "breakers", seed), data)
     retain = [_read([source], "retain", seed) for source in data.retain]
     breakers_own = [_read([source], "breakers_valid", seed) for source in data.breakers_valid]
     retain_own = [_read([source], "retain_valid", seed) for source in data.retain_valid]
@@ -104,6 +107,24 @@ def load_rows(data: HardenData, seed: int) -> HardenRows:
         retain_valid=tuple(found.retain_valid),
         left_out=found.left_out,
     )
+
+
+def link_answers(rows: list[HardenRow], data: HardenData) -> list[HardenRow]:
+    """Rows to break of one answer, to stand on one side: the states along an answer are what is broken.
+
+    As they are where prompts alone divide them, or where they have too few answers for a share to be held out.
+
+    Parameters
+    ----------
+    rows
+        To break.
+    data
+        What links rows, and the share that is held out.
+    """
+    answers = _normalise([row.conversation.messages[-1].content for row in rows])
+    if data.split_by == "prompt" or len(set(answers)) < math.ceil(1 / data.held_out):
+        return rows
+    return [replace(row, answer=answer or None) for row, answer in zip(rows, answers, strict=True)]
 
 
 def _read(sources: Sequence[DataSource | RetainSource], what: str, seed: int) -> list[HardenRow]:

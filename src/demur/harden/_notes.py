@@ -55,6 +55,25 @@ def note_rows(config: HardenConfig, left_out: dict[str, int], is_cut: bool) -> l
     return found
 
 
+def note_answers(rows: HardenRows) -> list[str]:
+    """Held-out rows whose answer is broken in training under another request: of them no figure is of unseen text.
+
+    Parameters
+    ----------
+    rows
+        Those of a run.
+    """
+    trained = {_answer(row) for row in rows.breakers}
+    seen = sum(_answer(row) in trained for row in rows.breakers_valid)
+    if not seen:
+        return []
+    return [
+        f"{seen} of the {len(rows.breakers_valid)} held-out rows to break have a response that is trained on "
+        "under another request: their cosine does not show what becomes of other responses; give rows with "
+        "responses of their own"
+    ]
+
+
 def note_cosine(config: HardenConfig, validations: Sequence[Validation]) -> list[str]:
     """Where the states of held-out rows have not turned, and what to change.
 
@@ -77,6 +96,10 @@ def note_cosine(config: HardenConfig, validations: Sequence[Validation]) -> list
         f"default), and if that does not do, lower retain_weight (it was {config.retain_weight:g}; try 0.03 to "
         "0.1), with no fewer steps"
     ]
+
+
+def _answer(row: HardenRow) -> str:
+    return " ".join(row.conversation.messages[-1].content.casefold().split())
 
 
 def _each(rows: HardenRows) -> Iterator[HardenRow]:

@@ -34,8 +34,9 @@ class SplitRows:
 def split_rows(sources: Parts, breakers_own: Parts, retain_own: Parts, data: HardenData, seed: int) -> SplitRows:
     """Hold out a share of the prompts of every source that has no validation rows of its own.
 
-    Prompts that are linked by a row or by a group are held out together. Those of a source with validation rows of
-    its own are touched last; where they must be, their rows are neither trained on nor measured on.
+    Prompts that are linked by a row, a group or one answer to break are held out together. Those of a source with
+    validation rows of its own are touched last; where they must be, their rows are neither trained on nor
+    measured on.
 
     Parameters
     ----------
@@ -134,6 +135,8 @@ def _link(sources: Parts, data: HardenData) -> list[list[str]]:
             names.append(f"group {row.group}")
         elif row.category is not None and by_category:
             names.append(f"category {row.category}")
+        if row.answer is not None:
+            names.append(f"answer {row.answer}")
         first, *others = sorted(map(find, names))
         # The smallest name leads, so that the order of rows has no say.
         parents.update(dict.fromkeys(others, first))

@@ -13,7 +13,7 @@ from demur.errors import ConfigError, DemurError, require, translate_os_error
 from demur.harden._blocks import attach_lora, find_stack, nudge_adapters
 from demur.harden._data import HardenRows, load_rows
 from demur.harden._engine import check_engine, check_types
-from demur.harden._notes import count_left_out, note_cosine, note_rows
+from demur.harden._notes import count_left_out, note_answers, note_cosine, note_rows
 from demur.harden._pairs import PairCollator, PairDataset, RowTokens
 from demur.harden._result import HardenResult
 from demur.llm import Target, TargetConfig, load_target, resolve_layers
@@ -160,7 +160,11 @@ class _Run:
             rows=rows.count() | {"left_out": left_out},
             memory=self.memory.to_json(),
             seconds=time.perf_counter() - started,
-            notes=(*note_rows(config, left_out, tokens.is_cut), *note_cosine(config, validations)),
+            notes=(
+                *note_rows(config, left_out, tokens.is_cut),
+                *note_answers(rows),
+                *note_cosine(config, validations),
+            ),
         )
         if is_main:
             write_json(self.folder / "harden.json", result.to_json() | {"config": config.model_dump(mode="json")})

@@ -183,7 +183,7 @@ class ModelJudge(Judge):
         return hash_value([weights, target.model_dump(mode="json"), self._rubric, self.spec.max_new_tokens])
 
     def judge(self, rows: Sequence[Answered]) -> list[Verdict]:
-        """Verdicts on responses; a letter of the rubric counts where it begins the answer, alone or before a mark."""
+        """Verdicts on responses; a letter counts where it begins the answer, alone or before a mark."""
         asked = [
             Conversation.from_prompt(
                 _PLACE.sub(lambda place, one=one: getattr(one, place[1]), self._rubric)  # type: ignore[misc]

@@ -13,6 +13,7 @@ from demur.config import parse_settings
 from demur.errors import DataError, EmptyDataError, LeakError, UnreadableFileError
 from demur.harden import HardenData
 from demur.harden._data import load_rows
+from demur.harden._notes import note_answers
 
 Write = Callable[..., str]
 
@@ -219,3 +220,30 @@ def test_rows_know_their_kind(load: Callable[..., Any], lines: Write) -> None:
     found = load(pairs(10), retain=[{"path": lines(pairs(9, "soup"), "r"), "kind": "borderline"}])
     assert {row.kind for row in found.breakers + found.breakers_valid} == {"breaker"}
     assert {row.kind for row in found.retain[0] + found.retain_valid} == {"borderline"}
+
+
+def test_rows_to_break_of_one_answer_stand_on_one_side(load: Callable[..., Any]) -> None:
+    rows = [
+        {"prompt": f"{way} {n}", "response": f"Heat item {n}."} for n in range(30) for way in ("how", "tell me")
+    ]
+    for number, one in enumerate(rows):
+        one["response"] += " " * (number % 2)
+    found = load(rows)
+    answers = [
+        {row.conversation.messages[-1].content.strip() for row in part}
+        for part in (found.breakers, found.breakers_valid)
+    ]
+    assert (len(found.breakers_valid), len(answers[1])) == (6, 3)
+    assert not answers[0] & answers[1]
+    assert note_answers(found) == []
+
+
+@pytest.mark.parametrize(("count", "changes"), [(30, {"split_by": "prompt"}), (3, {})])
+def test_where_answers_do_not_divide_rows_it_is_said(
+    load: Callable[..., Any], count: int, changes: dict[str, Any]
+) -> None:
+    rows = [{"prompt": f"how {n} {way}", "response": f"Heat item {n}."} for n in range(count) for way in range(20)]
+    found = load(rows, **changes)
+    (said,) = note_answers(found)
+    n = len(found.breakers_valid)
+    assert f"{n} of the {n} held-out rows to break have a response that is trained on under another" in said
