@@ -154,13 +154,23 @@ class Group:
         return self.stages.index((stage["step"], stage["label"]))
 
     def flops(self) -> Floats:
-        """Spent by each stage, ``(seeds, stages)``; a seed that was stopped has the others' for later ones."""
+        """Spent by each stage, ``(seeds, stages)``; a seed that was stopped goes on as much as the others do.
+
+        From its own last stage on by the ratios of their means, so that what it spent never falls; NaN where no
+        other has a stage and the one before.
+        """
         found = np.full((len(self.cells), len(self.stages)), np.nan)
         for seed, cell in enumerate(self.cells):
             for stage in cell["stages"]:
                 found[seed, self._place(stage)] = stage["cost"]["flops"]
-        means = np.array([one[~np.isnan(one)].mean() if (~np.isnan(one)).any() else np.nan for one in found.T])
-        return np.where(np.isnan(found), means, found)
+        known = ~np.isnan(found)
+        for seed, stage in np.argwhere(~known):
+            others = known[:, stage] & known[:, max(stage - 1, 0)]
+            if others.any():
+                spent, before = found[seed, stage - 1] if stage else 0.0, found[others, stage - 1].mean()
+                mean = found[others, stage].mean()
+                found[seed, stage] = spent * mean / before if stage and before > 0 else mean
+        return found
 
 
 def group_cells(cells: Sequence[Mapping[str, Any]], is_greedy: bool = True) -> list[Group]:

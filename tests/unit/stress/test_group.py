@@ -100,3 +100,12 @@ def test_prompts_of_a_category_or_of_equal_text_are_drawn_as_one(rows, clusters)
     prompts = [StressPrompt(f"harmful:{n}", "harmful", *row) for n, row in enumerate(rows)]
     assert prompts[0].conversation == Conversation.from_prompt("One?")
     assert cluster_prompts(prompts) == clusters
+
+
+def test_a_stopped_seed_never_spends_less_than_it_had(make_cell):
+    cells = [make_cell(0, [0, 2, 4, 6]), make_cell(1, [0, 3, 6], censored={"step": 2}), make_cell(2, [0])]
+    for stage in cells[1]["stages"]:
+        stage["cost"]["flops"] *= 4
+    flops = group_cells(cells)[0].flops()
+    assert flops[1].tolist() == [0, 400, 800, 1200]
+    assert flops[2].tolist() == [0, 250, 500, 750]
