@@ -212,6 +212,7 @@ class CellRun:
         return {
             **{key: one for key, one in record.items() if key not in ("utility", "drawn")},
             "metrics": metrics,
+            "texts": hash_value(replies.texts)[:20],
             "outcomes": {judge: dict(zip(ids, one, strict=True)) for judge, one in judged.outcomes.items()},
             "reasons": dict(judged.reasons),
             "agreement": list(judged.agreement),

@@ -73,15 +73,12 @@ class Group:
     ----------
     cells
         Their results.
-    is_greedy
-        Whether evaluation takes the likeliest token, so that nothing is drawn where nothing was trained.
     """
 
-    def __init__(self, cells: Sequence[Mapping[str, Any]], is_greedy: bool = True) -> None:
+    def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:
         self.cells = list(cells)
         self.about = {name: one for name, one in describe_cell(self.cells[0]).items() if name != "seed"}
         self.seeds = [one["cell"]["seed"] for one in self.cells]
-        self._is_greedy = is_greedy
         stages = [(stage["step"], stage["label"]) for cell in self.cells for stage in cell["stages"]]
         order = {stage: place for place, stage in reversed(list(enumerate(stages)))}
         # By cost where they are steps, else as the attack gave them.
@@ -144,11 +141,9 @@ class Group:
         return found
 
     def _draw_of(self, cell: Mapping[str, Any], stage: Mapping[str, Any]) -> Hashable:
-        """Where nothing was trained or drawn, verdicts that are all equal are taken for the same responses."""
+        """Where nothing was trained, responses of the same words are the same ones."""
         is_trained = stage["cost"]["flops"] > 0 and stage["cost"].get("trainable", 0) > 0
-        if self._is_greedy and not is_trained:
-            return hash_value([stage["outcomes"], stage.get("reasons")])
-        return str(cell.get("replies", cell["cell"]["seed"]))
+        return str(cell.get("replies", cell["cell"]["seed"])) if is_trained else str(stage["texts"])
 
     def _place(self, stage: Mapping[str, Any]) -> int:
         return self.stages.index((stage["step"], stage["label"]))
@@ -173,21 +168,19 @@ class Group:
         return found
 
 
-def group_cells(cells: Sequence[Mapping[str, Any]], is_greedy: bool = True) -> list[Group]:
+def group_cells(cells: Sequence[Mapping[str, Any]]) -> list[Group]:
     """Cells put together that differ in the seed alone.
 
     Parameters
     ----------
     cells
         Their results.
-    is_greedy
-        Whether evaluation takes the likeliest token.
     """
     found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
         about = describe_cell(cell)
         found[tuple(about[name] for name in ("model", "defended", "attack", "variant_id"))].append(cell)
-    return [Group(one, is_greedy) for one in found.values()]
+    return [Group(one) for one in found.values()]
 
 
 def count_responses(values: Floats, draws: Sequence[Sequence[Hashable]]) -> list[int]:

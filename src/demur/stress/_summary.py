@@ -52,7 +52,7 @@ def summarise(cells: Sequence[Mapping[str, Any]], rows: StressRows, config: Stre
     config
         Judges, draws, level.
     """
-    groups = group_cells([one for one in cells if one["stages"]], config.generation.temperature == 0)
+    groups = group_cells([one for one in cells if one["stages"]])
     summary = _Summary(groups, rows, config)
     curves = [curve for group in groups for curve in summary.curves(group)]
     differences = [one for group in groups for one in summary.differences(group)]

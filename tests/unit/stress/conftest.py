@@ -263,7 +263,7 @@ def make_cell():
 
     def make(seed, complied, attack="lora", is_defended=False, labels=None, **changes):
         """Its stage ``s`` complied with the first ``complied[s]`` of six prompts; ``tries`` are by stage."""
-        tries, settings = (changes.pop(name, None) for name in ("tries", "settings"))
+        tries, settings, texts = (changes.pop(name, None) for name in ("tries", "settings", "texts"))
         stages = []
         for place, count in enumerate(complied):
             outcomes = {f"harmful:row-{n + 1}": "complied" if n < count else "hard_refusal" for n in range(6)}
@@ -276,6 +276,7 @@ def make_cell():
                     "cost": {"flops": 100.0 * place, "trainable": 50 * (attack == "lora")},
                     "tries": tries[place] if tries else 1,
                     "parameters": 1000,
+                    "texts": texts or f"{count} complied with",
                     "outcomes": {"keywords": outcomes, "rules": outcomes},
                     "agreement": [{"judges": ["keywords", "rules"], "pairs": both}],
                 }

@@ -68,7 +68,7 @@ def test_cells_are_put_together_by_all_settings(make_cell):
     assert [one.seeds for one in group_cells(cells)] == [[0, 1], [0, 1]]
 
 
-def test_equal_verdicts_of_untrained_models_count_once_and_of_trained_ones_each(make_cell):
+def test_equal_responses_of_untrained_models_count_once_and_of_trained_ones_each(make_cell):
     ablated = Group([make_cell(seed, [3, 4], "ablation", labels=["a", "b"]) for seed in (0, 1, 2)])
     trained = Group([make_cell(seed, [0, 3]) for seed in (0, 1, 2)])
     counts = [
@@ -78,8 +78,8 @@ def test_equal_verdicts_of_untrained_models_count_once_and_of_trained_ones_each(
 
 
 def test_answers_that_are_drawn_count_for_every_seed(make_cell):
-    drawn = Group([make_cell(seed, [3], "direct") for seed in (0, 1)], is_greedy=False)
-    shared = Group([make_cell(seed, [3], "direct", replies="r") for seed in (0, 1)], is_greedy=False)
+    drawn = Group([make_cell(seed, [3], "decoding", texts=f"texts {seed}") for seed in (0, 1)])
+    shared = Group([make_cell(seed, [3], "decoding", texts="texts") for seed in (0, 1)])
     counts = [count_responses(one.values("complied", "keywords", PROMPTS), one.draws) for one in (drawn, shared)]
     assert counts == [[12], [6]]
 
