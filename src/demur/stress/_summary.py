@@ -142,7 +142,10 @@ class _Summary:
             found += [self._difference(group, untouched, "untampered base", metric) for metric in _HEADLINE]
         if about["defended"]:
             partner = self._find(about, attack=about["attack"], is_defended=False)
-            if partner is not None:
+            if partner is not None and partner is untouched:
+                # One comparison under two names, with points in common: it is adjusted for once.
+                found += [one and one | {"to": "undefended model"} for one in found]
+            elif partner is not None:
                 found += [self._difference(group, partner, "undefended model", metric) for metric in _HEADLINE]
         return [one for one in found if one is not None]
 
@@ -225,7 +228,7 @@ def _adjust(differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Both are settled before anything is seen; the step that turned out worst is not.
     """
     headline = [point for one in differences for point in one["points"][-1 if one["has_steps"] else 0 :]]
-    last = [point for point in headline if point["p"] is not None]
+    last = list({id(point): point for point in headline if point["p"] is not None}.values())
     order = sorted(range(len(last)), key=lambda place: last[place]["p"])
     worst = 0.0
     for rank, place in enumerate(order):

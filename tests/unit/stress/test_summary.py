@@ -192,3 +192,20 @@ def test_a_base_that_was_stopped_is_compared_at_later_steps_as_it_ended(summary_
     cells = [make_cell(0, [0, 6], **STOPPED), make_cell(0, [0, 1, 2], is_defended=True)]
     found = find(summary_of(cells), "complied", kind="differences")
     assert [one["base"] for one in found["points"]] == [0, 1, 1]
+
+
+def test_a_comparison_under_two_names_is_adjusted_for_once(summary_of, make_cell):
+    cells = [make_cell(0, [0], "direct"), make_cell(0, [6], "direct", is_defended=True)]
+    cells += [make_cell(0, [6], "prefill", is_defended=True)]
+    found = [one for one in summary_of(cells)["differences"] if one["metric"] == "complied"]
+    assert [(one["about"]["attack"], one["to"]) for one in found] == [
+        ("direct", "untampered base"),
+        ("direct", "undefended model"),
+        ("prefill", "untampered base"),
+    ]
+    ps = [one["points"][0] for one in found]
+    assert ps[0] == ps[1]
+    known = [one["points"][0] for one in summary_of(cells)["differences"]]
+    smallest = min(one["p"] for one in known)
+    # Four comparisons: two attacks, each by two figures.
+    assert min(one["p_holm"] for one in known) == pytest.approx(4 * smallest) < 0.2
