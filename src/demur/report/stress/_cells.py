@@ -133,7 +133,7 @@ class Difference:
     """p after Holm's adjustment over all headline cells."""
 
 
-def join_points(points: Sequence[Point]) -> Point:
+def join_points(points: Sequence[Point], level: float = 0.95) -> Point:
     """One step of all seeds: mean costs, and the mean figure with Student's interval over three seeds or more."""
     if len(points) == 1:
         return points[0]
@@ -152,7 +152,7 @@ def join_points(points: Sequence[Point]) -> Point:
     elif len(values) < _FEWEST:
         estimate = Estimate(mean, None, None, n, f"no interval over {len(values)} seeds")
     else:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+        half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
         estimate = Estimate(mean, mean - half, mean + half, n, f"Student's interval over {len(values)} seeds")
     return Point(points[0].step, estimate, Cost(**costs), is_censored)
 

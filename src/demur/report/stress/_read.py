@@ -62,9 +62,14 @@ class StressView:
         return str(self.config.get("name") or self.folder.resolve().name)
 
     @property
+    def level(self) -> float:
+        """Of the intervals."""
+        return finite(self.config.get("level")) or 0.95
+
+    @property
     def level_words(self) -> str:
         """The level of the intervals as people say it: ``95 %``."""
-        return f"{100 * (finite(self.config.get('level')) or 0.95):g} %"
+        return f"{100 * self.level:g} %"
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -159,7 +164,7 @@ class StressView:
             for row in rows:
                 if row.get("judge", "") in wanted:
                     found.setdefault(self._cell(row), ([], []))[number].append(row)
-        return [_curve(cell, *rows) for cell, rows in found.items()]
+        return [_curve(cell, *rows, self.level) for cell, rows in found.items()]
 
     @cached_property
     def _by_metric(self) -> dict[str, list[Row]]:
@@ -182,7 +187,7 @@ class StressView:
         found: dict[Cell, list[Row]] = {}
         for row in self._table("results_survival.csv"):
             found.setdefault(self._cell(row), []).append(row)
-        return [_curve(cell, [], rows) for cell, rows in found.items()]
+        return [_curve(cell, [], rows, self.level) for cell, rows in found.items()]
 
     def differences(self, metric: str, to: str = UNDEFENDED) -> list[Difference]:
         """Paired differences: of defended models to the undefended ones, or to the untampered base.
@@ -252,7 +257,7 @@ def _group(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _curve(cell: Cell, rows: Sequence[Row], pooled: Sequence[Row]) -> Curve:
+def _curve(cell: Cell, rows: Sequence[Row], pooled: Sequence[Row], level: float) -> Curve:
     """Rows of the grid are of a seed each; those over all seeds have their costs from them."""
     seeds: dict[int, list[Point]] = {}
     for row in rows:
@@ -261,7 +266,7 @@ def _curve(cell: Cell, rows: Sequence[Row], pooled: Sequence[Row]) -> Curve:
     for points in seeds.values():
         for point in points:
             by_step.setdefault(point.step, []).append(point)
-    joined = {step: join_points(found) for step, found in by_step.items()}
+    joined = {step: join_points(found, level) for step, found in by_step.items()}
     over = [_with_cost(_point(row), joined) for row in pooled] or list(joined.values())
     alone = {seed: _known(points) for seed, points in sorted(seeds.items())}
     missing = next((point.estimate.reason or "" for point in over if point.estimate.value is None), "")

@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from demur.metrics import Estimate
+from demur.report.stress import StressView
 from demur.report.stress._cells import Cell, Cost, Curve, Point, join_points
 
 
@@ -16,6 +19,21 @@ def test_seeds_join_to_their_mean_with_students_interval():
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (found.value, found.low, found.high) == pytest.approx((0.5, low, high))
     assert found.n == 30
+
+
+def test_seeds_have_the_interval_of_the_level_asked_for(make_folder):
+    points = [point(value) for value in (0.1, 0.4, 0.3, 0.2)]
+    for level in (0.8, 0.99):
+        found = join_points(points, level).estimate
+        ends = stats.t.interval(level, 3, 0.25, np.std([0.1, 0.4, 0.3, 0.2], ddof=1) / 2)
+        assert (found.low, found.high) == pytest.approx(ends)
+    folder = make_folder(models=(("m", 1e8),), attacks=("lora",), seeds=(0, 1, 2, 3))
+    path, widths = folder / "stress.json", []
+    for level in (0.8, 0.99):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"config": {"level": level}}))
+        (curve, *_) = StressView(folder).curves("rd_all_median")
+        widths.append(curve.points[3].estimate.high - curve.points[3].estimate.low)
+    assert widths[1] / widths[0] == pytest.approx(stats.t.ppf(0.995, 3) / stats.t.ppf(0.9, 3))
 
 
 def test_costs_are_means_and_one_stopped_seed_marks_all():
