@@ -61,6 +61,7 @@ def _context(view: StressView) -> dict[str, Any]:
         "threats": story.threat_model(view.attacks, view.access),
         "attacks": tables.attack_rows(view),
         "outcomes": tables.outcome_tables(view),
+        "useful": tables.useful_table(view),
         "differences": tables.difference_table(view),
         "benign": tables.benign_table(view),
         "judges": tables.judge_table(view),

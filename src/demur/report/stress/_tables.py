@@ -9,7 +9,7 @@ from demur.metrics import Estimate
 from demur.report import _words as words
 from demur.report._sections import Column, Row, Table
 from demur.report.stress._cells import NO_ESTIMATE, Cell, Curve, Difference
-from demur.report.stress._choose import Reached, control_words, estimate_at, standings
+from demur.report.stress._choose import USEFUL, Reached, control_words, estimate_at, standings, standings_of_use
 from demur.report.stress._read import StressView
 from demur.report.stress._story import ACCESS, attack_title, cost_words, where_words
 
@@ -74,6 +74,31 @@ def _cells(reached: Reached | None, metrics: Mapping[str, Sequence[Curve]]) -> l
         return [NO_ESTIMATE] * 3
     rest = [estimate_at(curves, reached.cell, reached.point.step) or NO_ESTIMATE for curves in metrics.values()]
     return [reached.estimate, *rest]
+
+
+def useful_table(view: StressView) -> Table | None:
+    """What attacks reached while the model stayed of use; None where that was not measured."""
+    found = standings_of_use(view)
+    if not found:
+        return None
+    sides = (False, True) if view.has_defence else (False,)
+    rows = []
+    for one in found:
+        reached = [(one.hardened if is_defended else one.base) for is_defended in sides]
+        note = where_words(one.worst) if one.worst.is_measured else "the model was of use at no setting and step"
+        rows.append(
+            Row(
+                f"{one.attack} on {one.model}",
+                [NO_ESTIMATE if side is None or not side.is_measured else side.estimate for side in reached],
+                note,
+            )
+        )
+    caption = (
+        "Complied with at the worst setting and step of those where perplexity on ordinary text is no more than "
+        f"{100 * (USEFUL - 1):.0f} % above the untampered model's; {view.level_words} intervals, worst case first"
+    )
+    titles = ("Base", "Hardened") if view.has_defence else ("Complied with",)
+    return Table(caption, [Column(title) for title in titles], rows)
 
 
 def difference_table(view: StressView) -> Table | None:

@@ -11,9 +11,11 @@ from demur.report.stress._choose import (
     control_words,
     estimate_at,
     standings,
+    standings_of_use,
     stepped_pairs,
     worst_of,
 )
+from demur.report.stress._tables import useful_table
 
 
 def point(value, flops=None, step=0):
@@ -134,3 +136,38 @@ def test_controls_are_named_as_such():
     assert [control_words(name) for name in ("lora", "direct", "revert", "random_lora")] == [
         *("", " (no attack)", " (defence off)", " (control)")
     ]
+
+
+def add_ratios(folder, ratio):
+    """Rows of ``perplexity_ratio`` beside those of compliance: ``ratio(row)``."""
+    path = folder / "results/metrics/results_curves.csv"
+    with path.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    more = [
+        row | {"metric": "perplexity_ratio", "judge": "", "value": ratio(row)}
+        for row in rows
+        if (row["metric"], row["judge"], row["attack"]) == ("complied", "classifier", "lora")
+    ]
+    with path.open("w", newline="") as handle:
+        table = csv.DictWriter(handle, rows[0])
+        table.writeheader()
+        table.writerows(rows + more)
+
+
+def test_of_use_are_settings_and_steps_that_leave_the_model_s_perplexity(make_folder):
+    folder = make_folder(models=(("m", 1e8),), attacks=("direct", "lora"))
+    assert standings_of_use(StressView(folder)) == []
+    add_ratios(folder, lambda row: 1.05 if int(row["step"]) <= 4 else 1.5)
+    (one,) = standings_of_use(StressView(folder))
+    assert (one.attack, one.base.point.step, one.hardened.point.step) == ("lora", 4, 4)
+    (most,) = [found for found in standings(StressView(folder)) if found.attack == "lora"]
+    assert one.base.estimate.value < most.base.estimate.value
+    assert useful_table(StressView(folder)).rows[0].cells == [one.base.estimate, one.hardened.estimate]
+
+
+def test_an_attack_that_leaves_no_use_says_so(make_folder):
+    folder = make_folder(models=(("m", 1e8),), attacks=("direct", "lora"), defended=(False,))
+    add_ratios(folder, lambda row: 2.0)
+    (row,) = useful_table(StressView(folder)).rows
+    assert row.cells[0].value is None
+    assert row.note == "the model was of use at no setting and step"
