@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from demur.llm._score import perplexity as perplexity
     from demur.llm._score import token_kl as token_kl
     from demur.llm._target import Target as Target
+    from demur.llm._target import hash_target as hash_target
     from demur.llm._target import load_target as load_target
     from demur.llm._vllm import generate_with_vllm as generate_with_vllm
 
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = attach(
         "find_fetched": "_hub",
         "full_memory_as_error": "_runtime",
         "generate_with_vllm": "_vllm",
+        "hash_target": "_target",
         "hash_tokenizer": "_adapter",
         "hash_weights": "_adapter",
         "is_causal_name": "_load",

@@ -106,6 +106,23 @@ def save_adapter(
     write_json(folder / _RECORD, {"base": base, "hash": base_hash})
 
 
+def find_adapter(adapter: str) -> Path:
+    """The folder of a PEFT adapter, with ``~`` as the user's home.
+
+    Raises
+    ------
+    ConfigError
+        There is no adapter.
+    """
+    folder = Path(adapter).expanduser()
+    if not ((folder / "adapter_config.json").is_file() and (folder / _WEIGHTS).is_file()):
+        raise ConfigError(
+            f"{folder} holds no adapter (adapter_config.json and {_WEIGHTS}); give the folder of a PEFT adapter",
+            key="adapter",
+        )
+    return folder
+
+
 def put_adapter(module: Any, adapter: str, base: str, base_folder: str | None) -> Any:
     """A base with an adapter around it, not to be trained.
 
@@ -128,12 +145,7 @@ def put_adapter(module: Any, adapter: str, base: str, base_folder: str | None) -
         peft is not installed.
     """
     peft = require("peft", extra="llm")
-    folder = Path(adapter).expanduser()
-    if not ((folder / "adapter_config.json").is_file() and (folder / _WEIGHTS).is_file()):
-        raise ConfigError(
-            f"{folder} holds no adapter (adapter_config.json and {_WEIGHTS}); give the folder of a PEFT adapter",
-            key="adapter",
-        )
+    folder = find_adapter(adapter)
     try:
         _check_base(folder, base, base_folder)
         _check_shapes(folder, module, base)

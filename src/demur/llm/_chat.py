@@ -41,13 +41,7 @@ def find_template(tokenizer: Any, path: str | None = None) -> str:
         There is none, or the file cannot be read.
     """
     if path is not None:
-        try:
-            return Path(path).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"the chat template {path} cannot be read ({type(error).__name__}); give a Jinja file in UTF-8",
-                key="chat_template",
-            ) from error
+        return read_template(path)
     own = tokenizer.chat_template
     if isinstance(own, dict):
         own = own.get("default")
@@ -58,6 +52,23 @@ def find_template(tokenizer: Any, path: str | None = None) -> str:
             key="chat_template",
         )
     return str(own)
+
+
+def read_template(path: str) -> str:
+    """The chat template of a Jinja file.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read.
+    """
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the chat template {path} cannot be read ({type(error).__name__}); give a Jinja file in UTF-8",
+            key="chat_template",
+        ) from error
 
 
 class Chat:

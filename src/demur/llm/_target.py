@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from demur.errors import UsageError, require
-from demur.llm._adapter import hash_tokenizer, hash_weights, put_adapter, save_adapter
+from demur.llm._adapter import find_adapter, hash_tokenizer, hash_weights, put_adapter, save_adapter
 from demur.llm._blocks import find_blocks
-from demur.llm._chat import Chat, find_template
+from demur.llm._chat import Chat, find_template, read_template
 from demur.llm._config import GenerationConfig, TargetConfig
 from demur.llm._conversation import ChatRow, Conversation, Reply, TokenIds
 from demur.llm._generate import Ending, Progress, generate_ids
@@ -55,6 +55,33 @@ def load_target(config: TargetConfig) -> Target:
             module = put_adapter(module, config.adapter, config.model, folder)
         module = module.to(device).eval()
     return Target(module, tokenizer, config, folder)
+
+
+def hash_target(config: TargetConfig) -> str:
+    """SHA-256 of what a configuration would load here, without loading it.
+
+    Of the files: weights, tokenizer, adapter, chat template. Of the machine: the type of the weights, which
+    ``dtype: auto`` leaves to it.
+
+    Parameters
+    ----------
+    config
+        The model.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model, adapter or chat template, or no GPU where one is asked for.
+    MissingDependencyError, MissingModelError
+        As for :func:`load_target`.
+    """
+    require("torch", extra="torch")
+    dtype = choose_dtype(config.dtype, choose_device(config.device))
+    template = read_template(config.chat_template) if config.chat_template else None
+    adapter = hash_weights(find_adapter(config.adapter)) if config.adapter else None
+    folder = resolve_causal(config.model)
+    model = [hash_weights(folder), hash_tokenizer(folder)]
+    return hash_value([model, adapter, str(dtype), template, config.system])
 
 
 class Target:

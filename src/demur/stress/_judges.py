@@ -19,12 +19,10 @@ from demur.llm import (
     Conversation,
     GenerationConfig,
     Target,
-    hash_tokenizer,
-    hash_weights,
+    hash_target,
     load_target,
-    resolve_causal,
 )
-from demur.paths import cache_folder, hash_file, hash_value
+from demur.paths import cache_folder, hash_file, hash_files, hash_value
 from demur.stress._judge_config import JudgeSpec
 
 if TYPE_CHECKING:
@@ -125,17 +123,12 @@ class ClassifierJudge(Judge):
     @property
     def fingerprint(self) -> str:
         """Of the rules, or of the saved files."""
-        from demur import __version__
-
         if self.spec.kind == "keywords":
             own = self._classifier.rules.model_dump(mode="json")  # type: ignore[attr-defined]
             return hash_value(["keywords", own])
         folder = Path(str(self.spec.model)).expanduser()
         if not folder.is_dir():
-            from demur.models import find_preset
-
-            find_preset(str(self.spec.model))
-            return hash_value(["preset", self.spec.model, __version__])
+            return _hash_preset(str(self.spec.model))
         files = sorted(one for one in folder.rglob("*") if one.is_file())
         return hash_value([[str(one.relative_to(folder)), hash_file(one)] for one in files])
 
@@ -176,11 +169,8 @@ class ModelJudge(Judge):
     @property
     def fingerprint(self) -> str:
         """Of model, rubric and length."""
-        target = self.spec.target
-        assert target is not None
-        folder = resolve_causal(target.model)
-        weights = [hash_weights(folder), hash_tokenizer(folder), target.adapter and hash_weights(target.adapter)]
-        return hash_value([weights, target.model_dump(mode="json"), self._rubric, self.spec.max_new_tokens])
+        assert self.spec.target is not None
+        return hash_value([hash_target(self.spec.target), self._rubric, self.spec.max_new_tokens])
 
     def judge(self, rows: Sequence[Answered]) -> list[Verdict]:
         """Verdicts on responses; a letter counts where it begins the answer, alone or before a mark."""
@@ -261,15 +251,26 @@ def _judge_or_blame(judge: Judge, rows: Sequence[Answered]) -> list[Verdict]:
     return _judge_or_blame(judge, rows[:middle]) + _judge_or_blame(judge, rows[middle:])
 
 
-def _train_preset(preset: str) -> BaseClassifier[Any]:
-    """A preset fitted to the starter corpus, once for this version, in the user's cache."""
+def _hash_preset(preset: str) -> str:
+    """SHA-256 of what a preset fitted to the starter corpus depends on: sources, their lists, the corpus."""
     from demur import __version__
+    from demur.models import find_preset
+
+    find_preset(preset)
+    root = Path(__file__).parents[1]
+    patterns = ("models/**/*.py", "models/**/*.yaml", "data/starter/*.jsonl")
+    read = hash_files(sorted(path for one in patterns for path in root.glob(one)))
+    return hash_value(["preset", preset, __version__, read])
+
+
+def _train_preset(preset: str) -> BaseClassifier[Any]:
+    """A preset fitted to the starter corpus, once for what it depends on, in the user's cache."""
     from demur.data import load_starter
     from demur.errors import ArtifactError
     from demur.models import find_family, load
     from demur.tasks import load_task
 
-    folder = cache_folder() / "judges" / f"{preset}-{__version__}"
+    folder = cache_folder() / "judges" / f"{preset}-{_hash_preset(preset)[:16]}"
     if folder.is_dir():
         try:
             return load(folder)

@@ -6,12 +6,12 @@ Each is in the next. A changed judge costs no generation, a changed prompt no tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from demur.llm import GenerationConfig, TargetConfig, hash_tokenizer, hash_weights, resolve_causal
+from demur.llm import GenerationConfig, hash_target
 from demur.paths import hash_file, hash_value
 from demur.stress._capability import hash_capability
 from demur.stress._config import StressConfig
@@ -31,7 +31,7 @@ class CellKeys:
     """Hashes of one cell."""
 
     work: str
-    """Of the attack: model, settings but for how far it goes, data, seed, code."""
+    """Of the attack: model, settings but for how far it goes, data, files it reads, seed, code."""
     replies: str
     """Of the responses: that, prompts, generation."""
     result: str
@@ -55,7 +55,7 @@ def cell_keys(job: Job, config: StressConfig, rows: StressRows, judges: str) -> 
     Raises
     ------
     ConfigError
-        The model or an adapter is not there.
+        The model, an adapter, or a file that the attack reads is not there.
     """
     attack = job.make_attack()
     settings = {name: one for name, one in job.settings.items() if name not in attack.extent}
@@ -65,36 +65,17 @@ def cell_keys(job: Job, config: StressConfig, rows: StressRows, judges: str) -> 
     # Searches for each prompt alone depend on what is judged.
     searched = rows.prompts_hash if settings.get("scope") == "each" else None
     given = [settings, rows.material_hash, searched, seed, config.generation.max_new_tokens if searched else None]
-    work = hash_value([target, base, job.attack, given, hash_attack(type(attack))])
+    work = hash_value([target, base, job.attack, given, attack.fingerprint, hash_attack(type(attack))])
     drawn = [config.distance.temperature] if config.distance.enabled else []
     shown = [rows.prompts_hash, rows.texts_hash, _plain(config.generation), config.coherence.perplexity]
     replies = hash_value([work, shown, drawn])
     rest = [config.coherence, config.distance, config.stop]
     capability = hash_capability(config.capability) if config.capability.tasks else None
     judging = [judges, [one.model_dump(mode="json") for one in rest], config.draws, config.level, capability]
+    judging.append(_hash_encoder(config.distance.encoder) if config.distance.enabled else None)
     categories = [one.category for one in rows.prompts]
     told = [dict(job.settings), job.seed, job.model.title, categories, _hash_measuring()]
     return CellKeys(work[:20], replies[:20], hash_value([replies, judging, told])[:20])
-
-
-def hash_target(config: TargetConfig) -> str:
-    """SHA-256 of what a configuration loads, without loading it.
-
-    Parameters
-    ----------
-    config
-        The model.
-
-    Raises
-    ------
-    ConfigError
-        It is not there.
-    """
-    template = hash_file(Path(config.chat_template).expanduser()) if config.chat_template else None
-    adapter = hash_weights(Path(config.adapter).expanduser()) if config.adapter else None
-    folder = _folder(config.model)
-    model = [hash_weights(folder), hash_tokenizer(folder)]
-    return hash_value([model, adapter, config.dtype, template, config.system])
 
 
 @cache
@@ -103,7 +84,7 @@ def hash_attack(kind: type[Attack[Any]]) -> str:
     stress = _ROOT / "stress"
     own = Path(str(import_module(kind.__module__).__file__))
     shared = [path for pattern in _WORK for path in stress.glob(pattern)]
-    found = [*shared, *(_ROOT / "llm").glob("*.py"), *own.parent.glob("*.py")]
+    found = [*shared, *(_ROOT / "llm").glob("*.py"), *own.parent.glob("*.py"), *own.parent.glob("*.yaml")]
     # A control trains the attack it is a control of.
     found += [path for base in kind.__mro__ for path in _sources_of(base)]
     if "demur.stress.lora" in own.read_text(encoding="utf-8"):
@@ -126,9 +107,10 @@ def _hash_sources(paths: list[Path]) -> str:
     return hash_value(sorted([path.name, hash_file(path)] for path in set(paths)))
 
 
-@lru_cache(maxsize=32)
-def _folder(model: str) -> str:
-    return resolve_causal(model)
+def _hash_encoder(name: str) -> str:
+    from demur.models import hash_model, resolve_model
+
+    return hash_model(resolve_model(name))
 
 
 def _plain(generation: GenerationConfig) -> dict[str, Any]:

@@ -149,6 +149,18 @@ class Attack(ABC, Generic[C]):
                 "them, or leave the attack out"
             )
 
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of what it reads beside the target and the user's data, such as a file or a model that its settings
+        name; None where there is nothing.
+
+        Raises
+        ------
+        UsageError
+            It is not there, or cannot be read.
+        """
+        return None
+
     @abstractmethod
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         """Attack, and yield the target at each point worth measuring; the first may be the untouched one.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from demur.errors import ConfigError, NoMemoryError, UsageError
-from demur.llm import Conversation, GenerationConfig, Target, TargetConfig, load_target
+from demur.llm import Conversation, GenerationConfig, Target, TargetConfig, hash_target, load_target
 from demur.llm import _target as module
 
 
@@ -63,6 +63,43 @@ def test_an_adapter_is_in_the_name_and_in_the_fingerprint(save_base, add_adapter
     adapted = load(tmp_path / "small", adapter=str(tmp_path / "breaker"))
     assert adapted.name == "small+breaker"
     assert adapted.fingerprint != target.fingerprint
+
+
+def test_what_would_be_loaded_is_known_by_its_files_and_the_type_of_its_weights(
+    save_base, add_adapter, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    base, template = save_base(), tmp_path / "chat.jinja"
+    target = load(base)
+    target.with_module(add_adapter(target.module)).save_adapter(tmp_path / "mine")
+    template.write_text("{{ messages }}", encoding="utf-8")
+
+    def hash_it(**given):
+        return hash_target(TargetConfig(model=str(base), **given))
+
+    given = [
+        {"system": "Be brief."},
+        {"chat_template": str(template)},
+        {"adapter": str(tmp_path / "mine")},
+        {"dtype": "bf16"},
+    ]
+    assert len({hash_it(), *(hash_it(**one) for one in given)}) == 5
+    assert hash_it() == hash_it(device="cpu") == hash_it(dtype="fp32")
+    before = hash_it(chat_template=str(template))
+    template.write_text("{{ messages }} ", encoding="utf-8")
+    assert hash_it(chat_template=str(template)) != before
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"adapter": "/nowhere/ad"}, "/nowhere/ad holds no adapter"),
+        ({"chat_template": "/nowhere/t.jinja"}, "the chat template /nowhere/t.jinja cannot be read"),
+    ],
+)
+def test_what_is_not_there_cannot_be_hashed_and_is_named(save_base, given, match):
+    with pytest.raises(ConfigError, match=match):
+        hash_target(TargetConfig(model=str(save_base()), **given))
 
 
 def test_turning_an_adapter_off_is_the_base(save_base, add_adapter):

@@ -2,6 +2,7 @@ import pytest
 
 from demur.errors import ConfigError, NoMemoryError, RegistryError, RunError
 from demur.llm import Reply, TargetConfig
+from demur.stress import _judges
 from demur.stress._judge_config import JudgeSpec
 from demur.stress._judges import Answered, Judge, ModelJudge, Verdict, judge_rows, make_judge
 
@@ -79,6 +80,39 @@ def test_a_classifier_of_another_task_is_refused(tmp_path):
 def test_a_preset_that_is_not_there_is_refused_before_anything_is_judged():
     with pytest.raises(RegistryError, match="no model is called 'tfidf_logrek'"):
         _ = make_judge(JudgeSpec(kind="classifier", model="tfidf_logrek")).fingerprint
+
+
+def test_a_preset_is_another_judge_once_what_it_is_fitted_by_changes(monkeypatch):
+    judge = make_judge(JudgeSpec(kind="classifier", model="rules"))
+    before = judge.fingerprint
+    assert judge.fingerprint == before
+    seen = []
+    monkeypatch.setattr(_judges, "hash_files", lambda paths: seen.extend(one.name for one in paths) or "other")
+    assert judge.fingerprint != before
+    assert {"refusal.yaml", "desk.jsonl", "_model.py"} <= set(seen)
+
+
+def test_a_language_model_judge_is_its_files_with_home_spelt_out(
+    taught_base, make_target, add_adapter, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "tiny").symlink_to(taught_base)
+    adapter, template = tmp_path / "adapter", tmp_path / "chat.jinja"
+    given = {"model": "~/tiny", "adapter": "~/adapter", "chat_template": "~/chat.jinja"}
+    judge = make_judge(JudgeSpec(kind="model", target=TargetConfig(**given)))
+    template.write_text("{{ messages }}", encoding="utf-8")
+    found = []
+    for seed in (1, 2):
+        add_adapter(make_target(), seed=seed).save_adapter(adapter)
+        found.append(judge.fingerprint)
+    template.write_text("{{ messages }} ", encoding="utf-8")
+    assert len({*found, judge.fingerprint}) == 3
+
+
+def test_the_adapter_of_a_judge_that_is_not_there_is_named(taught_base):
+    spec = JudgeSpec(kind="model", target=TargetConfig(model=str(taught_base), adapter="/nowhere/ad"))
+    with pytest.raises(ConfigError, match="/nowhere/ad holds no adapter"):
+        _ = make_judge(spec).fingerprint
 
 
 def model_judge(monkeypatch, answers, **given):

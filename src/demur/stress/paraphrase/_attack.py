@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from demur.llm import Conversation, Target, load_target
+from demur.llm import Conversation, Target, hash_target, load_target
+from demur.paths import hash_value
 from demur.stress._protocol import Access, Attack, Cost, Setting, Stage
 from demur.stress._requests import change_request
 from demur.stress.paraphrase._config import ParaphraseConfig
@@ -32,6 +33,13 @@ class ParaphraseAttack(Attack[ParaphraseConfig]):
     access: ClassVar[Access] = "prompt"
     title = "The request is put in other words that mean the same."
     config_type = ParaphraseConfig
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the words, and of the model that rewrites."""
+        model = self.config.model
+        words = read_words(self.config.file).model_dump(mode="json")
+        return hash_value([words, None if model is None else hash_target(model)])
 
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
         words = read_words(self.config.file)

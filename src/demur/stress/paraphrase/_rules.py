@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ _CLAUSE = re.compile(
 )
 
 
-@lru_cache
 def read_words(file: str | None = None) -> WordFile:
     """The words of the rules.
 

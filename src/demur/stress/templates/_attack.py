@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from demur.llm import Target
+from demur.paths import hash_value
 from demur.stress._protocol import Access, Attack, Cost, Setting, Stage
 from demur.stress._requests import change_request
-from demur.stress.templates._config import TemplatesConfig
+from demur.stress.templates._config import TemplatesConfig, Wrapper
 from demur.stress.templates._wrap import choose_wrappers, read_wrappers, wrap
 
 
@@ -25,8 +26,16 @@ class TemplatesAttack(Attack[TemplatesConfig]):
     title = "The request is put into fixed wordings, such as a scene, a table or an encoding."
     config_type = TemplatesConfig
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the wrappings."""
+        return hash_value([one.model_dump(mode="json") for one in self._wrappers()])
+
+    def _wrappers(self) -> list[Wrapper]:
+        return choose_wrappers(self.config.names, read_wrappers(self.config.file))
+
     def stages(self, target: Target, setting: Setting) -> Iterator[Stage]:
-        for wrapper in choose_wrappers(self.config.names, read_wrappers(self.config.file)):
+        for wrapper in self._wrappers():
             yield Stage(
                 target,
                 0,
