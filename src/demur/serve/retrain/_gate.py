@@ -138,8 +138,10 @@ def pass_gate(task: Task, sets: Sequence[JudgedSet], config: CompareConfig) -> G
 def choose_testable(results: Sequence[NonInferiority], config: CompareConfig) -> list[bool]:
     """Which slices can pass at all: those that would if both models gave the same answers there.
 
-    Where claims must hold jointly, the smallest is left out until the rest would pass together. What the models
-    answered plays no part in the choice, save for the design effect.
+    That goes by the sizes of the groups alone, so that no answer takes a slice out of the test: a challenger that
+    fails on whole groups would raise the design effect of its answers until its worst slice counts as too small.
+    Where that effect is the smaller one, more slices are tested, which can only refuse. Where claims must hold
+    jointly, the smallest is left out until the rest would pass together.
 
     Parameters
     ----------
@@ -148,10 +150,10 @@ def choose_testable(results: Sequence[NonInferiority], config: CompareConfig) ->
     config
         Level, margin and least rows.
     """
-    worth = [one.n / one.design_effect if one.groups >= FEW_GROUPS else 0.0 for one in results]
+    worth = [one.n / min(one.design_effect, one.worst_effect) for one in results]
     order = sorted(
-        (place for place, one in enumerate(results) if one.n >= config.min_rows and worth[place] > 0),
-        key=lambda place: -worth[place],
+        (place for place, one in enumerate(results) if one.n >= config.min_rows and one.groups >= FEW_GROUPS),
+        key=lambda place: -results[place].n / results[place].worst_effect,
     )
     while order:
         best: list[float | None] = [_best_p(worth[place], config.margin) for place in order]

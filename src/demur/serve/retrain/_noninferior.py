@@ -35,6 +35,8 @@ class NonInferiority:
     """Of the claim that the new model is no worse at all; small: it is worse, by however little."""
     design_effect: float
     """Rows that are worth as much as one row would be if no two were of one group."""
+    worst_effect: float
+    """The same if all rows of a group fared alike; of the groups' sizes alone, whatever the models answered."""
 
 
 def score_z(only_new: float, only_old: float, n: float, difference: float) -> float:
@@ -91,7 +93,7 @@ def design_effect(excess: ArrayLike, sizes: ArrayLike, discordant: int) -> float
     """
     surplus, rows = np.asarray(excess, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     n, groups = rows.sum(), len(rows)
-    worst = float((rows**2).sum() / n)
+    worst = worst_design_effect(rows)
     told = int((surplus != 0).sum())
     if groups < 2 or not told:
         return max(1.0, worst)
@@ -101,6 +103,22 @@ def design_effect(excess: ArrayLike, sizes: ArrayLike, discordant: int) -> float
     found = clustered / plain if plain > 0 else worst
     weight = told / (told + FEW_GROUPS)
     return max(1.0, weight * found + (1 - weight) * worst)
+
+
+def worst_design_effect(sizes: ArrayLike) -> float:
+    """By how much groups inflate a variance if all rows of a group fare alike: the mean group that a row is in.
+
+    Parameters
+    ----------
+    sizes
+        Rows of each group, ``(g,)``, at least one group.
+
+    References
+    ----------
+    Kish, Survey sampling, 1965, section 8.2.
+    """
+    rows = np.asarray(sizes, dtype=np.float64)
+    return float((rows**2).sum() / rows.sum())
 
 
 def noninferiority(
@@ -147,6 +165,7 @@ def noninferiority(
         p=p,
         p_worse=p_worse,
         design_effect=effect,
+        worst_effect=worst_design_effect(sizes),
     )
 
 

@@ -17,7 +17,7 @@ def predicted(truth, called, groups=None, k=3):
     return Predicted(ids, np.asarray(truth), proba, columns)
 
 
-def judged(name="golden", n=600, wrong_champion=(), wrong_challenger=(), k=3, **values):
+def judged(name="golden", n=600, wrong_champion=(), wrong_challenger=(), k=3, groups=None, **values):
     """Both models right everywhere but on the rows named."""
     truth = np.arange(n) % k
 
@@ -28,8 +28,8 @@ def judged(name="golden", n=600, wrong_champion=(), wrong_challenger=(), k=3, **
 
     return JudgedSet(
         name,
-        predicted(truth, called(wrong_champion), k=k),
-        predicted(truth, called(wrong_challenger), k=k),
+        predicted(truth, called(wrong_champion), groups, k=k),
+        predicted(truth, called(wrong_challenger), groups, k=k),
         **values,
     )
 
@@ -226,6 +226,34 @@ def test_rows_below_the_least_are_not_tested():
     assert choose_testable([equal(600), equal(300)], config(min_rows=400)) == [True, False]
 
 
+CLUSTERED = np.repeat(np.arange(243), [20] * 3 + [1] * 240)
+"""Groups of 300 rows: three prompts with twenty paraphrases each, and 240 others."""
+
+
+def test_no_answer_takes_a_slice_out_of_the_test():
+    right = np.ones(300)
+    same = noninferiority(right, right, CLUSTERED, 0.05)
+    fails = noninferiority(np.arange(300) >= 60, right, CLUSTERED, 0.05)
+    assert fails.design_effect > 1.5 * same.design_effect
+    assert choose_testable([same], config()) == choose_testable([fails], config()) == [True]
+
+
+def test_a_challenger_that_fails_on_whole_groups_is_refused_on_their_slice():
+    """Beside many small slices, where Holm's procedure would hide it."""
+    groups = np.concatenate([CLUSTERED, np.arange(300, 4000)])
+    column = ["de"] * 300 + ["en"] * 3200 + [f"l{number % 25}" for number in range(500)]
+    rows = judged(
+        n=4000,
+        wrong_champion=range(300, 4000, 10),
+        wrong_challenger=[*range(60), *range(300, 3000, 10)],
+        groups=groups,
+        columns={"lang": column},
+    )
+    report = gate(rows, score_margin=0.9)
+    assert slices(report)["golden/lang=de"] == "worse"
+    assert "golden/lang=de (0.800 against 1.000 right, n=300" in report.reasons[0]
+
+
 @pytest.mark.parametrize(("chars", "band"), [(0, "short"), (199, "short"), (200, "medium"), (5000, "long")])
 def test_lengths_have_bands(chars, band):
     assert length_band(chars) == band
@@ -243,3 +271,16 @@ def test_a_challenger_worse_by_the_margin_on_one_slice_is_seldom_accepted():
         report = gate(judged(n=800, wrong_challenger=worse, columns={"source": column}), **settings)
         accepted += report.is_accepted
     assert accepted / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [[20] * 3 + [1] * 240, [8] * 10 + [1] * 220, [25] * 2 + [1] * 250])
+def test_a_challenger_worse_by_the_margin_on_whole_groups_is_seldom_accepted(sizes):
+    """Rows of a group fare alike, and groups have very different sizes."""
+    generator, passed, runs = np.random.default_rng(4), 0, 600
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    for _ in range(runs):
+        result = noninferiority(generator.random(len(sizes))[groups] >= 0.05, np.ones(len(groups)), groups, 0.05)
+        (is_tested,) = choose_testable([result], config())
+        passed += not is_tested or result.p <= 0.05
+    assert passed / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5

@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from demur.analysis import obuchowski_statistic
 from demur.serve.retrain import noninferiority
-from demur.serve.retrain._noninferior import FEW_GROUPS, design_effect, score_z
+from demur.serve.retrain._noninferior import FEW_GROUPS, design_effect, score_z, worst_design_effect
 
 
 def most_likely_variance(only_new, only_old, n, difference):
@@ -74,6 +74,14 @@ def test_groups_that_are_wholly_alike_count_once():
 
 def test_where_nothing_tells_it_the_worst_is_assumed():
     assert design_effect(np.zeros(10), np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 11]), 0) == pytest.approx(130 / 20)
+
+
+def test_the_worst_effect_goes_by_sizes_alone():
+    assert worst_design_effect([1] * 50) == 1
+    assert worst_design_effect([20] * 3 + [1] * 240) == pytest.approx((3 * 400 + 240) / 300)
+    groups = np.repeat(np.arange(12), [9] + [1] * 11)
+    found = [noninferiority(right, np.ones(20), groups, 0.05) for right in (np.ones(20), np.arange(20) >= 9)]
+    assert found[0].worst_effect == found[1].worst_effect == pytest.approx(92 / 20)
 
 
 def test_with_many_groups_the_variance_is_obuchowskis():
