@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from demur.errors import StoreError, StoreUnavailableError, UnknownRowError
 
 if TYPE_CHECKING:
-    from demur.store import RetrainRow, Store
+    from demur.store import ExperimentRow, RetrainRow, Store
 
 REQUESTED, GATHERING, TRAINING, COMPARING = "requested", "gathering", "training", "comparing"
 REGISTERING, SHADOW, AB = "registering", "shadow", "ab"
@@ -109,34 +109,45 @@ def move_retrain(
 def stop_retrain(store: Store, id: str, now: datetime, actor: str = "system", reason: str = "") -> RetrainRow:
     """End a retraining where it is: its process is killed, its shadow or A/B test stopped, the champion stays.
 
+    Its experiment is stopped first: of a stop and a promotion at once one wins.
+
     Raises
     ------
     UnknownRowError
         There is none of this id.
     StoreError
-        It has ended already.
+        It has ended already, or its challenger was promoted; roll the experiment back.
     StoreUnavailableError
-        The database does not answer; it goes on.
+        The database does not answer; it goes on, or ends as stopped if its experiment was stopped already.
     """
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         row = find_retrain(store, id)
+        if attempt and row.stage == "stopped":  # by the controller, which saw the experiment stopped here
+            return row
         if row.stage in ENDED:
             raise StoreError(f"retraining '{id}' is {row.stage} already; there is nothing to stop")
-        store.audit(actor, "retrain.stopped", id, {"task": row.task, "from": row.stage, "reason": reason})
         said = f"stopped by {actor}{f': {reason}' if reason else ''}"
+        stop_experiment(store, row, now, actor)
+        promoted = promoted_experiment(store, row)
+        if promoted is not None:
+            raise StoreError(
+                f"the challenger of retraining '{id}' was promoted already; to have the old champion back, roll "
+                f"experiment '{promoted.id}' back: POST /admin/experiments/{promoted.id}/rollback"
+            )
+        store.audit(actor, "retrain.stopped", id, {"task": row.task, "from": row.stage, "reason": reason})
         try:
             stopped = _write(store, row, "stopped", now, {"reason": said})
         except StoreUnavailableError:
             raise
         except StoreError:  # it went on meanwhile
             continue
-        stop_experiment(store, stopped, now, actor)
+        stop_experiment(store, stopped, now, actor)  # one that was begun meanwhile
         return stopped
     raise StoreError(f"retraining '{id}' went from stage to stage while it was to be stopped; try again")
 
 
 def stop_experiment(store: Store, row: RetrainRow, now: datetime, actor: str = "system") -> bool:
-    """Stop the shadow or A/B test of a retraining that has ended; whether one was under way.
+    """Stop the shadow or A/B test of a retraining that ends; whether one was under way.
 
     Raises
     ------
@@ -146,17 +157,32 @@ def stop_experiment(store: Store, row: RetrainRow, now: datetime, actor: str = "
     from demur.serve.experiments import Move, move_experiment
 
     is_any = False
-    for experiment in store.experiments(row.task):
-        if experiment.name != rollout_name(row) or experiment.stage not in ("draft", "shadow", "running"):
+    for experiment in _experiments(store, row):
+        if experiment.stage not in ("draft", "shadow", "running"):
             continue
         try:
-            move_experiment(store, experiment.id, Move("stopped", actor, f"retraining {row.id} was stopped"), now)
+            move_experiment(store, experiment.id, Move("stopped", actor, f"retraining {row.id} has ended"), now)
             is_any = True
         except StoreUnavailableError:
             raise
         except StoreError:  # it ended by itself meanwhile
             continue
     return is_any
+
+
+def promoted_experiment(store: Store, row: RetrainRow) -> ExperimentRow | None:
+    """The experiment of a retraining that made its challenger the champion.
+
+    Raises
+    ------
+    StoreUnavailableError
+        The database does not answer; call it again.
+    """
+    return next((one for one in _experiments(store, row) if one.stage == "promoted"), None)
+
+
+def _experiments(store: Store, row: RetrainRow) -> list[ExperimentRow]:
+    return [one for one in store.experiments(row.task) if one.name == rollout_name(row)]
 
 
 def rollout_name(row: RetrainRow) -> str:

@@ -311,18 +311,24 @@ class Retrainer:
     def _end(
         self, row: RetrainRow, stage: str, now: datetime, reason: str, facts: Mapping[str, Any] | None = None
     ) -> None:
+        """End a retraining, and with it its experiment: that would go on to promote by itself."""
+        if stage != "promoted":
+            stages.stop_experiment(self.store, row, now)
+            promoted = stages.promoted_experiment(self.store, row)
+            if promoted is not None:
+                stage, reason = "promoted", f"its experiment {promoted.id} promoted it"
         ended = move_retrain(self.store, row, stage, now, {**(facts or {}), "reason": reason})
         self._tidy_folder(ended)
         self._tell(f"retrain.{stage}", {"retraining": row.id, "task": row.task, "reason": reason})
 
     def _tidy(self, now: datetime) -> None:
-        """What a stop by command leaves: an experiment under way, texts on disk."""
+        """What an end that was cut short, or a stop by command, leaves: an experiment under way, texts on disk."""
         if self._tidied is not None and now - self._tidied < _TIDY:
             return
         self._tidied = now
         for row in self.store.retrains(limit=20):
             if row.ended_at is not None and now - row.ended_at < _RECENT:
-                if row.stage == "stopped":
+                if row.stage != "promoted":
                     stages.stop_experiment(self.store, row, now)
                 self._tidy_folder(row)
 

@@ -3,10 +3,12 @@ from datetime import timedelta
 import pytest
 from tests.retraining import NOON, TASK
 
+from demur.config import parse_settings
 from demur.errors import StoreError, UnknownRowError
+from demur.serve.experiments import ExperimentConfig, Move, create_experiment, move_experiment
 from demur.serve.retrain import ENDED, OPEN, open_retrains, request_retrain, stop_retrain
-from demur.serve.retrain._stages import find_retrain, move_retrain
-from demur.store import RetrainRow
+from demur.serve.retrain._stages import find_retrain, move_retrain, rollout_name
+from demur.store import ModelRow, RetrainRow
 
 
 @pytest.fixture
@@ -77,3 +79,31 @@ def test_what_has_ended_cannot_be_stopped(store, row):
 def test_what_is_not_there_cannot_be_stopped(store):
     with pytest.raises(UnknownRowError, match="no retraining 'x'"):
         stop_retrain(store, "x", NOON)
+
+
+@pytest.fixture
+def tried(store, row):
+    """A retraining whose challenger answers in an A/B test, and the id of that test."""
+    for version, stage in (("v1", "champion"), ("v2", "challenger")):
+        store.register_model(ModelRow(task=TASK, name="m", version=version, folder="x", stage=stage, at=NOON))
+    values = {"name": rollout_name(row), "task": TASK, "challengers": [{"version": "v2"}]}
+    experiment = create_experiment(store, parse_settings(ExperimentConfig, values), NOON)
+    move_experiment(store, experiment.id, Move("running"), NOON)
+    store.update_retrain(row.id, stage="ab", facts={"experiment": experiment.id})
+    return row, experiment.id
+
+
+def test_a_stop_stops_the_test_of_its_challenger(store, tried):
+    row, experiment = tried
+    assert stop_retrain(store, row.id, NOON).stage == "stopped"
+    assert store.experiment(experiment).stage == "stopped"
+
+
+def test_what_was_promoted_is_not_said_to_be_stopped(store, tried):
+    """The controller has not yet seen that the experiment promoted it."""
+    row, experiment = tried
+    move_experiment(store, experiment, Move("promoted"), NOON)
+    with pytest.raises(StoreError, match=f"was promoted already.* /admin/experiments/{experiment}/rollback"):
+        stop_retrain(store, row.id, NOON)
+    assert find_retrain(store, row.id).stage == "ab"
+    assert store.champion(TASK).version == "v2"

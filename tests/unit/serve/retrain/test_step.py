@@ -347,6 +347,35 @@ def test_an_experiment_of_a_stop_that_was_cut_short_is_stopped_later(idle, store
     assert store.experiment(found.facts["experiment"]).stage == "stopped"
 
 
+@pytest.mark.parametrize("at", ["shadow", "ab"])
+def test_a_retraining_that_failed_promotes_nothing(idle, store, row, at):
+    """Its task was taken out of the configuration while its challenger was tried."""
+    found = bring(idle, store, row, "shadow")
+    if at == "ab":
+        move_experiment(store, found.facts["experiment"], Move("running"), NOON)
+        idle.step(NOON)
+    idle.config = idle.config.model_copy(update={"tasks": {}})
+    idle.step(NOON)
+    assert stage(store, row) == "failed"
+    assert store.experiment(found.facts["experiment"]).stage == "stopped"
+
+
+def test_one_that_was_promoted_before_it_failed_is_promoted(idle, store, row):
+    found = bring(idle, store, row, "shadow")
+    move_experiment(store, found.facts["experiment"], Move("promoted"), NOON)
+    idle.config = idle.config.model_copy(update={"tasks": {}})
+    idle.step(NOON)
+    assert stage(store, row) == "promoted"
+    assert store.champion(TASK).version == "v2"
+
+
+def test_an_experiment_of_a_failure_that_was_cut_short_is_stopped_later(idle, store, row):
+    found = bring(idle, store, row, "shadow")
+    store.update_retrain(row.id, stage="failed", ended_at=NOON)
+    idle.step(NOON + HOUR)
+    assert store.experiment(found.facts["experiment"]).stage == "stopped"
+
+
 def test_texts_stay_where_they_are_to_be_kept(make, store, row, monkeypatch):
     retrainer = make(keep_data=True)
     monkeypatch.setattr(retrainer, "_start", lambda *given: None)
