@@ -6,6 +6,8 @@ the queue, look the texts up on their own side, and send labels as feedback of s
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -101,7 +103,7 @@ class Escalator:
         where = PredictionFilter(version=found.version, is_shadow=False, is_newest_first=True)
         until = now - timedelta(seconds=self.config.window.settle_s)
         recent = self.store.predictions(task.name, found.since, until, _CANDIDATES, where=where)
-        drawn = draw_rows(distinct_rows(recent), found, missing)
+        drawn = draw_rows(distinct_rows(recent, found.id), found, missing)
         if not drawn:
             return (
                 self._end(found, lambda one: one.end("inconclusive", now, "no rows"))
@@ -335,14 +337,29 @@ def remember(store: Store, ended: Escalation) -> None:
     store.change_monitor_state(f"escalations/{ended.task}", change)
 
 
-def distinct_rows(recent: list[PredictionRow]) -> list[SampledRow]:
-    """Rows that may be drawn: of those with the same texts one, since they would be judged alike."""
-    found: dict[Any, SampledRow] = {}
+def distinct_rows(recent: list[PredictionRow], escalation: str) -> list[SampledRow]:
+    """Rows that may be drawn: of those with the same texts one, since they would be judged alike.
+
+    Parameters
+    ----------
+    recent
+        Answers.
+    escalation
+        Its id, which is part of each hash: hashes of two escalations tell nothing of each other.
+    """
+    found: dict[str, SampledRow] = {}
     for row in recent:
         texts = (row.prompt or row.prompt_hash, row.response or row.response_hash)
-        key = row.id if texts == (None, None) else texts
-        found.setdefault(key, SampledRow(row.id, row.request_id, row.item, row.label))
+        hashed = None if texts == (None, None) else _hash_texts(texts, escalation)
+        found.setdefault(
+            hashed or row.id, SampledRow(row.id, row.request_id, row.item, row.label, text_hash=hashed)
+        )
     return list(found.values())
+
+
+def _hash_texts(texts: tuple[str | None, str | None], escalation: str) -> str:
+    told = json.dumps([escalation, *texts]).encode()
+    return hashlib.sha256(told).hexdigest()[:32]
 
 
 def has_texts(row: PredictionRow, task: Task) -> bool:

@@ -29,6 +29,8 @@ class SampledRow:
     state: Literal["waiting", "scored", "unscored"] = "waiting"
     judged: str | None = None
     reason: str | None = None
+    text_hash: str | None = None
+    """Of its texts, within its escalation; None where nothing is known of them."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,16 @@ def decide_level(escalation: Escalation, config: EscalationConfig, now: datetime
 
 
 def draw_rows(candidates: Sequence[SampledRow], escalation: Escalation, count: int) -> tuple[SampledRow, ...]:
-    """``count`` rows more, drawn at random of those not drawn yet; the same for the same escalation and level."""
+    """``count`` rows more, drawn at random of those not drawn yet; the same for the same escalation and level.
+
+    A text that was drawn at one level is not drawn at another: who repeats it would be judged again and again.
+    """
     known = {row.prediction for row in escalation.rows}
-    fresh = sorted((one for one in candidates if one.prediction not in known), key=lambda one: one.prediction)
+    texts = {row.text_hash for row in escalation.rows} - {None}
+    fresh = sorted(
+        (one for one in candidates if one.prediction not in known and one.text_hash not in texts),
+        key=lambda one: one.prediction,
+    )
     generator = random.Random(f"{escalation.id}/{escalation.level}/{len(escalation.rows)}")
     return tuple(generator.sample(fresh, min(count, len(fresh))))
 

@@ -326,7 +326,33 @@ def test_every_move_is_in_the_audit_log(store, texts, escalator):
 def test_rows_of_equal_texts_are_one(store):
     predictions, _ = make_traffic(6)
     hashed = [replace(row, response_hash="h" if n < 4 else None) for n, row in enumerate(predictions)]
-    assert len(distinct_rows(hashed)) == 3
+    assert len(distinct_rows(hashed, "e1")) == 3
+    assert {row.text_hash for row in distinct_rows(hashed, "e1")} & {
+        row.text_hash for row in distinct_rows(hashed, "e2")
+    } == {None}
+
+
+def test_a_text_that_is_repeated_is_judged_once_on_all_levels(store, escalator):
+    """It comes again before each step, beside thirty others."""
+
+    class Listening(Contrary):
+        heard = ()
+
+        def judge(self, task, rows):
+            self.heard = (*self.heard, *(row.response for row in rows))
+            return super().judge(task, rows)
+
+    fresh, _ = make_traffic(30)
+    store.add_predictions([replace(row, response=f"{row.label}: {n}") for n, row in enumerate(fresh)])
+    judge = Listening(10)
+    one = escalator(judge)
+    begin(one)
+    for number in range(20):
+        again = replace(fresh[0], id=f"again{number}", request_id=f"again{number}", response="no_refusal: again")
+        store.add_predictions([again])
+        one.advance(REFUSAL, "v1", NOW + timedelta(seconds=number))
+    assert current_escalation(store, "refusal").level == 2
+    assert len(judge.heard) == len(set(judge.heard)) == 31
 
 
 def test_a_task_has_texts_if_one_that_it_reads_was_kept():
