@@ -15,6 +15,7 @@ from demur.serve.experiments import (
     move_experiment,
     step,
 )
+from demur.serve.monitor._watch_state import WatchState, state_name
 from demur.store import DriftRunRow, FeedbackRow, ModelRow, PredictionRow, RetrainRow, TrafficRow
 from demur.tasks import PROMPT_RISK, REFUSAL
 
@@ -43,6 +44,8 @@ def fill_store(store, now, requests=2400, texts=False, subjects=500):
     for task, is_changed in (("refusal", True), ("prompt_risk", False)):
         for run in drift_runs(task, now, is_changed=is_changed):
             store.add_drift_run(run)
+        watch = WatchState("v1", now - timedelta(days=1), now, now, reference="r").to_json()
+        store.change_monitor_state(state_name(task), lambda _, kept=watch: kept)
     add_retrains(store, now)
 
 

@@ -57,6 +57,11 @@ class StepSummary:
         """Sampled rows that were told to somebody."""
         return sum(self.labels.values())
 
+    @property
+    def weight(self) -> float:
+        """Rows that each sampled one stands for."""
+        return self.rows / self.sampled if self.sampled else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class TrafficSummary:

@@ -61,10 +61,10 @@ def rate(value: float) -> str:
 
 
 def make_tiles(found: Snapshot) -> list[Tile]:
-    """The headline figures of a stretch of time."""
+    """The headline figures of a stretch of time; a step counts by its rows, however few of them were read."""
     steps = [step for rows in found.tasks.values() for step in rows]
-    answers, flagged = sum(one.answers for one in steps), sum(one.flagged for one in steps)
-    unsure = sum(one.unsure for one in steps)
+    answers = sum(one.weight * one.answers for one in steps)
+    flagged, unsure = (sum(one.weight * getattr(one, name) for one in steps) for name in ("flagged", "unsure"))
     requests, errors = sum(one.requests for one in found.traffic), sum(one.errors for one in found.traffic)
     slowest = [one.latency_ms[95] for one in steps if one.latency_ms]
     judged = sum(one.rows for one in steps)
@@ -120,10 +120,10 @@ def chart_task(found: Snapshot, name: str, task: Task | None) -> TaskCharts:
 
 
 def _chart_labels(found: Snapshot, steps: Sequence[StepSummary], task: Task | None) -> Chart:
-    totals: dict[str, int] = {}
+    totals: dict[str, float] = {}
     for step in steps:
         for label, count in step.labels.items():
-            totals[label] = totals.get(label, 0) + count
+            totals[label] = totals.get(label, 0) + step.weight * count
     labels, marks = _order(totals, task), make_marks(found)
     styles = _styles(labels, task)
     kept = [label for label in labels if label != OTHER]
@@ -183,7 +183,7 @@ def _of(found: Snapshot) -> list[list[StepSummary]]:
     return [rows for rows in found.tasks.values() if rows]
 
 
-def _order(totals: Mapping[str, int], task: Task | None) -> list[str]:
+def _order(totals: Mapping[str, float], task: Task | None) -> list[str]:
     """Threats first, since what stands on the ground is compared best, and what is safe last of the task's labels.
 
     Labels that the task does not know follow, the frequent ones first; beyond seven they are one.

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from demur.serve.dashboard._answers import number
-from demur.serve.dashboard._drift import is_alarm
+from demur.serve.dashboard._drift import is_alarm, why_unwatched
 from demur.serve.dashboard._experiments import OPEN
 from demur.serve.dashboard._words import ago, plain, share
 
@@ -58,7 +58,10 @@ def _of_store(found: Snapshot) -> list[Concern]:
     requests, errors = sum(one.requests for one in found.traffic), sum(one.errors for one in found.traffic)
     if requests and errors / requests > _FAILED:
         concerns.append(Concern(f"{share(errors / requests)} of requests failed.", "traffic"))
+    watches = {watch.task: watch for watch in found.watches}
     for task, runs in found.runs.items():
+        if runs and (why := why_unwatched(watches.get(task), runs[0])):
+            concerns.append(Concern(f"{task} is not watched for drift now: {why}.", "drift"))
         if runs and (is_alarm(runs[0]) or is_alarm(runs[0], "operation")):
             concerns.append(Concern(f"The last window of {task} raised an alarm.", "drift"))
     for watch in found.watches:

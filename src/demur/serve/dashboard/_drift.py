@@ -69,6 +69,25 @@ def view_drift(found: Snapshot) -> list[DriftView]:
     ]
 
 
+def why_unwatched(watch: TaskView | None, run: DriftRunRow) -> str | None:
+    """Why the last window of a task says nothing of what is answered now; None where the watch goes on.
+
+    Parameters
+    ----------
+    watch
+        Of the task's champion; None where nobody watches it.
+    run
+        The last one.
+    """
+    if watch is None:
+        return "no monitor watches the task's champion"
+    if watch.note is not None:
+        return watch.note
+    if run.window.get("version") != watch.version:
+        return "that was another champion, and no window of this one was looked at yet"
+    return None
+
+
 def is_alarm(run: DriftRunRow, kind: str = "alarm") -> bool:
     """Whether a run raised an alarm: of drift, or of ``operation``."""
     told = run.facts.get(kind)
@@ -99,6 +118,13 @@ def _say(watch: TaskView | None, run: DriftRunRow | None, now: datetime) -> tupl
     if run is None:
         note = None if watch is None else watch.note
         return f"No window was looked at yet{f': {note}' if note else ''}.", "watch"
+    sentence, mood = _say_run(run, now)
+    if why := why_unwatched(watch, run):
+        return f"Not watched now: {why}. Before that: {sentence}", "bad" if mood == "bad" else "watch"
+    return sentence, mood
+
+
+def _say_run(run: DriftRunRow, now: datetime) -> tuple[str, str]:
     names = [_name(one) for one in run.tests if one.get("is_drift")]
     rows = number(run.window.get("rows"))
     since = f"{ago(now - run.at)} ago"

@@ -34,8 +34,8 @@ def test_headline_figures_are_sums_and_shares(empty):
         "Requests": "120",
         "Failed": "1.67 %",
         "Judgements": "100",
-        "Flagged": "15.0 %",
-        "Unsure": "5.0 %",
+        "Flagged": "3.0 %",
+        "Unsure": "1.0 %",
         "Latency p95": "9.0 ms",
         "Feedback": "5",
     }
@@ -113,3 +113,13 @@ def test_a_task_says_when_it_was_sampled_or_silent(empty):
 def test_numbers_read_well():
     assert [number(one) for one in (None, 0, 1234567.4)] == ["—", "0", "1\u202f234\u202f567"]
     assert [rate(one) for one in (0.26, 3.0, 12.4)] == ["0.3", "3", "12"]
+
+
+def test_shares_are_of_all_rows_where_only_a_part_was_read(empty):
+    busy = summary({"no_refusal": 500}, rows=6000, flagged=250)
+    calm = summary({"hard_refusal": 300})
+    found = with_steps(empty, busy, *[calm] * 10)
+    assert tiles_of(found)["Flagged"].value == "33.3 %"
+    assert chart_task(found, "refusal", REFUSAL).labels.summary == (
+        "Over all steps: hard_refusal 33.3 %, soft_refusal 0.0 %, no_refusal 66.7 %."
+    )

@@ -3,10 +3,11 @@ from datetime import timedelta
 
 import pytest
 from tests.dashboards import drift_runs
-from tests.unit.serve.dashboard.conftest import NOON
+from tests.unit.serve.dashboard.conftest import LOCAL, NOON
 from tests.unit.serve.monitor.conftest import VALUES, at, make_traffic
 
 from demur.config import parse_settings
+from demur.serve.dashboard._attention import find_concerns
 from demur.serve.dashboard._drift import is_alarm, view_drift
 from demur.serve.monitor import Monitor, MonitorConfig, show_tasks
 from demur.store import ModelRow, open_store
@@ -34,7 +35,7 @@ def test_a_signal_is_no_alarm(empty):
     runs = [one for one in drift_runs("refusal", NOON, is_changed=True) if one.is_drift and not is_alarm(one)]
     (view,) = of(empty, runs)
     assert view.mood == "watch"
-    assert view.sentence.startswith("A signal, no alarm: Threat score")
+    assert "A signal, no alarm: Threat score" in view.sentence
 
 
 def test_slow_answers_are_an_alarm_of_their_own(empty):
@@ -79,3 +80,31 @@ def test_what_the_monitor_itself_wrote_is_shown(tmp_path, empty):
     assert "accuracy" in dict(view.estimates)
     assert view.escalation.startswith("Judging since 4 May")
     assert {one.style for one in view.looks} == {"alarm"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (None, "no monitor watches the task's champion"),
+        ({"note": "the reference was altered after saving; make it again"}, "the reference was altered after"),
+        ({"version": "v2"}, "that was another champion, and no window of this one was looked at yet"),
+    ],
+)
+def test_what_is_not_watched_now_is_never_green(filled, changes, why):
+    watches = [one for one in filled.watches if one.task != "prompt_risk"]
+    if changes is not None:
+        (risk,) = (one for one in filled.watches if one.task == "prompt_risk")
+        watches.append(risk.model_copy(update=changes))
+    found = replace(filled, watches=watches)
+    view = next(one for one in view_drift(found) if one.task == "prompt_risk")
+    assert view.mood == "watch"
+    assert view.sentence.startswith(f"Not watched now: {why}")
+    assert view.sentence.endswith("Before that: No drift in the last 250 answers, looked at 10 min ago.")
+    said = [one.words for one in find_concerns(LOCAL, found)]
+    assert any(one.startswith(f"prompt_risk is not watched for drift now: {why}") for one in said)
+    assert not any("not watched" in one.words for one in find_concerns(LOCAL, filled))
+
+
+def test_an_alarm_stays_one_when_the_watch_ends(filled):
+    refusal = next(one for one in view_drift(replace(filled, watches=[])) if one.task == "refusal")
+    assert refusal.mood == "bad"
