@@ -5,6 +5,7 @@
     DemurError
     ├── UsageError (ValueError)             the caller's input is off; exit code 2
     │   ├── ConfigError                     a configuration key or value
+    │   │   ├── LongRowError                more tokens than the model reads
     │   │   ├── MissingModelError           weights that are not here and cannot be fetched now; exit code 3
     │   │   └── SecretError                 a secret that is nowhere, or not as the reference says; exit code 3
     │   │       └── SecretUnavailableError  a source of secrets that does not answer
@@ -72,6 +73,10 @@ class ConfigError(UsageError):
     def __init__(self, message: str, key: str | None = None) -> None:
         super().__init__(message)
         self.key = key
+
+
+class LongRowError(ConfigError):
+    """A row has more tokens than the model reads, or would have once it is answered."""
 
 
 class MissingModelError(ConfigError):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from demur.errors import ConfigError, NoMemoryError, UsageError
+from demur.errors import ConfigError, LongRowError, NoMemoryError, UsageError
 from demur.llm._batches import pad_left
 from demur.llm._config import GenerationConfig
 from demur.llm._conversation import TokenIds
-from demur.llm._runtime import evaluating, full_memory_as_error
+from demur.llm._runtime import evaluating, full_memory_as_error, readable_tokens
 from demur.llm._sampling import draw_numbers, pick_tokens
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def generate_ids(
 
     Raises
     ------
-    ConfigError
+    LongRowError
         A prompt is too long for the model.
     NoMemoryError
         Not even one row fits the memory.
@@ -100,13 +100,13 @@ def generate_ids(
 
 
 def _check_lengths(module: Any, prompts: Sequence[TokenIds], config: GenerationConfig) -> None:
-    most = getattr(module.config.get_text_config(), "max_position_embeddings", None)
+    most = readable_tokens(module)
     if not prompts or not most:
         return
     longest = max(range(len(prompts)), key=lambda row: len(prompts[row]))
     needed = len(prompts[longest]) + config.max_new_tokens
     if needed > most:
-        raise ConfigError(
+        raise LongRowError(
             f"row {longest} needs {needed} tokens ({len(prompts[longest])} of its prompt), but the model reads "
             f"{most}; shorten it or lower max_new_tokens",
             key="max_new_tokens",

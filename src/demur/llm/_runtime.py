@@ -39,6 +39,11 @@ def choose_dtype(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
 
 
+def readable_tokens(module: Any) -> int | None:
+    """Tokens that a model reads at most, prompt and answer together; None where its configuration says nothing."""
+    return getattr(module.config.get_text_config(), "max_position_embeddings", None) or None
+
+
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
     """Turn dropout off for a block; every part goes back to the mode it was in."""

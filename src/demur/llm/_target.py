@@ -223,7 +223,7 @@ class Target:
 
         Raises
         ------
-        ConfigError
+        LongRowError
             A prompt is too long for the model.
         NoMemoryError
             Not even one row fits the memory; larger batches are halved first.

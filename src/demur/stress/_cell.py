@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from demur.errors import DataError, MissingModelError, RunError, TrainingError, UsageError
+from demur.errors import DataError, LongRowError, MissingModelError, RunError, TrainingError, UsageError
 from demur.llm import GenerationConfig, Target
 from demur.paths import hash_value, write_json
 from demur.stress._answer import Replies, ReplyFolder, answer_prompts, stage_name
@@ -36,6 +36,10 @@ _CHANGES_THE_MODEL = ("activations", "weights", "training")
 
 class _AttackRefusedError(Exception):
     """An attack that cannot be done to a model, with the reason."""
+
+
+class _LongPromptError(Exception):
+    """Prompts that an attack has made too long for the model, with the reason."""
 
 
 def _blaming_the_attack(stages: Iterator[Stage]) -> Iterator[Stage]:
@@ -103,12 +107,20 @@ class CellRun:
             "cell": self._describe(),
             "stages": [],
         }
+        too_long: list[str] = []
         # Outside of what is blamed on the attack: a model that cannot be loaded now may be there later.
         target = self._target
         try:
             with closing(self._stages(target, self._replies.done())) as stages:
                 for stage in _blaming_the_attack(stages):
-                    result["stages"].append(self._look_at(stage))
+                    try:
+                        result["stages"].append(self._look_at(stage))
+                    except _LongPromptError as error:
+                        too_long.append(str(error))
+                        # Another wrapping may fit; further steps make no prompt shorter.
+                        if stage.label:
+                            continue
+                        break
                     write_json(self._place.result, result)
                     if self._is_saturated(result["stages"]):
                         result["censored"] = {"step": stage.step, "reason": "saturated"}
@@ -119,7 +131,7 @@ class CellRun:
             result |= {"status": "failed", "reason": str(error)}
         else:
             self._add_capability(result["stages"], target)
-            result["status"] = "done"
+            result |= {"status": "skipped", "reason": "; ".join(too_long)} if too_long else {"status": "done"}
         write_json(self._place.result, result)
         return result
 
@@ -193,7 +205,7 @@ class CellRun:
         self._tell(words, 0)
         kept = self._replies.read(name)
         if kept is None:
-            replies = self._ask(stage, words)
+            replies = self._ask_if_it_fits(stage, words)
             record = self._record(stage)
             self._replies.write(name, replies, record, self._draw(stage, words))
             kept = replies, record
@@ -218,6 +230,14 @@ class CellRun:
             "agreement": list(judged.agreement),
             "bounds": baseline.bounds.to_json(),
         }
+
+    def _ask_if_it_fits(self, stage: Stage, words: str) -> Replies:
+        try:
+            return self._ask(stage, words)
+        except LongRowError as error:
+            if self._job.attack == UNTOUCHED:  # of the prompts as they were given
+                raise
+            raise _LongPromptError(f"{words}: {error}") from error
 
     def _ask(self, stage: Stage, words: str) -> Replies:
         reference = self._reference if self._config.coherence.perplexity else None

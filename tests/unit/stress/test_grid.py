@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from demur.errors import (
     DemurError,
     EmptyDataError,
     LeakError,
+    LongRowError,
     MissingDependencyError,
     MissingModelError,
     NoMemoryError,
@@ -280,6 +282,34 @@ def test_an_attack_that_cannot_be_done_is_skipped_with_its_reason_and_tried_agai
         result = run_stress(make_grid(attacks={"revert": {}}), tmp_path)
         assert cell_of(result, "revert")["status"] == "skipped"
         assert "there is nothing to go back to" in cell_of(result, "revert")["reason"]
+
+
+def test_what_grows_too_long_for_the_model_is_left_out_by_name_and_the_rest_goes_on(
+    make_grid, taught_base, tmp_path
+):
+    shutil.copytree(taught_base, tmp_path / "short")
+    config = json.loads((tmp_path / "short" / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "short" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
+    wrappings = [{"name": "long", "text": "word " * 100 + "{request}"}, {"name": "short", "text": "Oh: {request}"}]
+    (tmp_path / "own.yaml").write_text(json.dumps({"source": "us", "license": "MIT", "wrappers": wrappings}))
+    result = run_stress(
+        make_grid(
+            models=[{"model": str(tmp_path / "short")}],
+            attacks={"few_shot": {"shots": [1, 8]}, "templates": {"file": str(tmp_path / "own.yaml")}},
+        ),
+        tmp_path / "run",
+    )
+    shots, wrapped = cell_of(result, "few_shot"), cell_of(result, "templates")
+    assert [stage["label"] for stage in shots["stages"]] == ["shots=1"]
+    assert [stage["label"] for stage in wrapped["stages"]] == ["template=short"]
+    assert re.match(r"shots=8: row \d+ needs \d+ tokens .* but the model reads 128; shorten it", shots["reason"])
+    assert wrapped["reason"].startswith("template=long: row")
+    assert [one["attack"] for one in result.summary["left_out"]] == ["few_shot", "templates"]
+
+
+def test_prompts_that_are_too_long_as_they_are_end_the_grid(make_grid, tmp_path):
+    with pytest.raises(LongRowError, match="but the model reads 512; shorten it or lower max_new_tokens"):
+        run_stress(make_grid(generation={"max_new_tokens": 512}), tmp_path)
 
 
 def test_few_judged_responses_saturate_no_cell(make_grid, tmp_path, monkeypatch):
