@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from demur.llm._load import is_causal_name as is_causal_name
     from demur.llm._load import load_causal as load_causal
     from demur.llm._load import resolve_causal as resolve_causal
+    from demur.llm._runtime import check_readable as check_readable
     from demur.llm._runtime import evaluating as evaluating
     from demur.llm._runtime import full_memory_as_error as full_memory_as_error
     from demur.llm._score import Perplexity as Perplexity
@@ -54,6 +55,7 @@ __getattr__, __dir__, __all__ = attach(
         "WeightAblation": "_ablate",
         "ablate_activations": "_ablate",
         "ablate_weights": "_ablate",
+        "check_readable": "_runtime",
         "evaluating": "_runtime",
         "fetch_model": "_hub",
         "find_blocks": "_blocks",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from demur.llm._batches import pad_right, plan_batches
 from demur.llm._blocks import check_layers, find_blocks
 from demur.llm._conversation import TokenIds
-from demur.llm._runtime import evaluating, full_memory_as_error
+from demur.llm._runtime import check_readable, evaluating, full_memory_as_error
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +78,7 @@ def read_hidden(
 
     layers = list(layers)
     check_layers(layers, len(find_blocks(module)))
+    check_readable(module, [len(row) for row in rows])
     found: dict[int, Vectors] = {}
     with (
         evaluating(module),

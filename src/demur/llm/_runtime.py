@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from demur.errors import ConfigError, NoMemoryError
+from demur.errors import ConfigError, LongRowError, NoMemoryError
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,33 @@ def choose_dtype(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.
 def readable_tokens(module: Any) -> int | None:
     """Tokens that a model reads at most, prompt and answer together; None where its configuration says nothing."""
     return getattr(module.config.get_text_config(), "max_position_embeddings", None) or None
+
+
+def check_readable(module: Any, lengths: Sequence[int], remedy: str = "shorten it") -> None:
+    """Refuse rows that are longer than a model reads.
+
+    Parameters
+    ----------
+    module
+        A causal language model.
+    lengths
+        Tokens of each row.
+    remedy
+        What the user can do.
+
+    Raises
+    ------
+    LongRowError
+        A row has more tokens than the model has positions.
+    """
+    most = readable_tokens(module)
+    if not lengths or most is None:
+        return
+    longest = max(range(len(lengths)), key=lengths.__getitem__)
+    if lengths[longest] > most:
+        raise LongRowError(
+            f"row {longest} has {lengths[longest]} tokens, but the model reads {most}; {remedy}", key="max_tokens"
+        )
 
 
 @contextmanager

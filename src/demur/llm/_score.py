@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from demur.errors import ConfigError, UsageError
 from demur.llm._batches import pad_right, plan_batches
 from demur.llm._conversation import ChatRow, Conversation
-from demur.llm._runtime import evaluating, full_memory_as_error
+from demur.llm._runtime import check_readable, evaluating, full_memory_as_error, readable_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,9 @@ class TokenKl:
         return {**found, "n_rows": len(self.rows), "n_tokens": len(self.values)}
 
 
-def perplexity(target: Target, conversations: Sequence[Conversation], only_assistant: bool = True) -> Perplexity:
+def perplexity(
+    target: Target, conversations: Sequence[Conversation], only_assistant: bool = True, *, cut: bool = False
+) -> Perplexity:
     """Score texts by a model.
 
     Parameters
@@ -92,17 +94,23 @@ def perplexity(target: Target, conversations: Sequence[Conversation], only_assis
         With the assistant's turns to score.
     only_assistant
         Score what the assistant says, with the tokens that end its turns; else every token but the first.
+    cut
+        Leave out what is beyond the tokens that the model reads.
 
     Raises
     ------
     ConfigError
         The chat template does not tell which tokens are the assistant's.
+    LongRowError
+        A row is longer than the model reads.
     NoMemoryError
         A row does not fit the memory.
     UsageError
         The assistant says nothing in a conversation.
     """
     rows = [target.encode(one) for one in conversations]
+    if cut and (most := readable_tokens(target.module)):
+        rows = [ChatRow(row.ids[:most], row.assistant[:most]) for row in rows]
     if not only_assistant:
         rows = [ChatRow(row.ids, np.ones(len(row), dtype=bool)) for row in rows]
     places = [_scored(row, number) for number, row in enumerate(rows)]
@@ -138,6 +146,8 @@ def token_kl(target: Target, reference: Target | Literal["adapters_off"], rows: 
     ------
     ConfigError
         The two do not share a vocabulary.
+    LongRowError
+        A row is longer than one of them reads.
     NoMemoryError
         A row does not fit the memory.
     UsageError
@@ -163,7 +173,7 @@ def token_kl(target: Target, reference: Target | Literal["adapters_off"], rows: 
         return [_kl(p.to(q.device), q) for p, q in zip(theirs, ours, strict=True)]
 
     with without():
-        pass
+        check_readable(other.module, [len(row) for row in rows])
     values = _run(target, rows, compare)
     return TokenKl(
         np.array([one.mean() for one in values], dtype=np.float64),
@@ -192,6 +202,7 @@ def _run(target: Target, rows: Sequence[ChatRow], score: Any) -> list[Floats]:
     """What ``score`` gives for each row, in order; it is called with row numbers and padded tokens ``(b, t)``."""
     import torch
 
+    check_readable(target.module, [len(row) for row in rows])
     vocabulary = target.module.config.get_text_config().vocab_size
     found: dict[int, Floats] = {}
     with evaluating(target.module), torch.no_grad(), full_memory_as_error("scoring texts", _REMEDY):

@@ -256,6 +256,8 @@ class Target:
         ------
         ConfigError
             A layer is beyond the depth.
+        LongRowError
+            A row is longer than the model reads.
         """
         return read_hidden(self.module, rows, layers, at)
 

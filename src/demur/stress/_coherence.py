@@ -75,7 +75,7 @@ def measure_replies(
     if reference is not None and said:
         # To an empty request: what was asked makes an answer to it unlikely for a model that would refuse.
         rows = [Conversation.from_prompt("").answer(texts[number]) for number in said]
-        for number, value in zip(said, perplexity(reference, rows).nll, strict=True):
+        for number, value in zip(said, perplexity(reference, rows, cut=True).nll, strict=True):
             nll[number] = float(value)
     counted = [measure_tokens(ids) for ids in token_ids]
     return [ReplyMeasures(len(ids), *one, value) for ids, one, value in zip(token_ids, counted, nll, strict=True)]

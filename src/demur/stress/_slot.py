@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import ConfigError
-from demur.llm import Conversation, Target
+from demur.llm import Conversation, Target, check_readable
 from demur.stress._requests import change_request
 
 if TYPE_CHECKING:
@@ -135,8 +135,15 @@ def beginning_losses(module: Any, rows: Sequence[Ids], beginning: Ids) -> torch.
         Tokens of ``n`` prompts.
     beginning
         Tokens ``(m,)``.
+
+    Raises
+    ------
+    LongRowError
+        A prompt with the beginning is longer than the model reads.
     """
     import torch
+
+    check_readable(module, [len(row) + len(beginning) for row in rows])
 
     starts = torch.tensor([len(row) - 1 for row in rows])
     width = max(len(row) for row in rows) + len(beginning)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demur.errors import ConfigError, EmptyDataError
-from demur.llm import ChatRow, Conversation, Message, Target
+from demur.llm import ChatRow, Conversation, Message, Target, check_readable
 from demur.paths import hash_value
 from demur.stress._protocol import Access, Attack, Material
 from demur.stress._tune_config import TuneConfig
@@ -125,6 +125,8 @@ def encode_rows(target: Target, rows: Sequence[Conversation], config: TuneConfig
     ------
     ConfigError
         Of no row a token of the assistant is left.
+    LongRowError
+        A row that was cut is still longer than the model reads.
     """
     encoded = [target.encode(one) for one in rows]
     cut = [ChatRow(one.ids[: config.max_tokens], one.assistant[: config.max_tokens]) for one in encoded]
@@ -135,6 +137,8 @@ def encode_rows(target: Target, rows: Sequence[Conversation], config: TuneConfig
             "max_tokens, or give shorter prompts",
             key="max_tokens",
         )
+    remedy = "set the attack's max_tokens to no more than that, or shorten the row"
+    check_readable(target.module, [len(one) for one in kept], remedy)
     return TuneRows(kept, config.batch_size, seed)
 
 

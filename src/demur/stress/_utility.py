@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from demur.errors import LongRowError
 from demur.llm import Conversation, Target, perplexity, token_kl
 from demur.metrics import Bootstrap, Estimate, bootstrap, percentile_interval
 
@@ -27,8 +28,16 @@ def measure_utility(target: Target, reference: Target, texts: Sequence[Conversat
         The untampered base.
     texts
         Answered conversations; what the assistant says counts.
+
+    Raises
+    ------
+    LongRowError
+        A text is longer than the model reads.
     """
-    scored = perplexity(target, texts)
+    try:
+        scored = perplexity(target, texts)
+    except LongRowError as error:
+        raise LongRowError(f"data.texts: {error}", key="data.texts") from error
     kl = token_kl(target, reference, [target.encode(one) for one in texts])
     values = {"perplexity": scored.value, "kl_mean": kl.mean, "kl_p99": kl.p99, "kl_first": kl.first_mean}
     rows = {"tokens": scored.tokens, "nll": scored.nll, "kl": kl.rows, "kl_first": kl.first}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from demur.errors import ConfigError, NoMemoryError
+from demur.errors import ConfigError, LongRowError, NoMemoryError
 from demur.llm import watch_layers
 
 
@@ -65,6 +65,12 @@ def test_states_of_an_adapter_can_be_read_with_and_without_it(target, rows, add_
     assert np.abs(adapted.hidden_states(rows, [3]) - base).max() > 0.01
     with adapted.without_adapter() as off:
         np.testing.assert_array_equal(off.hidden_states(rows, [3]), base)
+
+
+def test_rows_that_are_longer_than_the_model_reads_are_refused(make_target, rows):
+    most = max(len(row) for row in rows) - 1
+    with pytest.raises(LongRowError, match=f"but the model reads {most}; shorten it"):
+        make_target(max_position_embeddings=most).hidden_states(rows, [0])
 
 
 def test_no_rows_are_no_states(target):

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from transformers import BloomConfig, BloomForCausalLM
 
-from demur.errors import ConfigError, NoMemoryError
-from demur.llm import evaluating, full_memory_as_error
+from demur.errors import ConfigError, LongRowError, NoMemoryError
+from demur.llm import check_readable, evaluating, full_memory_as_error
 from demur.llm._runtime import choose_device, choose_dtype
 
 
@@ -33,6 +34,16 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
 )
 def test_a_type_that_is_named_is_taken(name, wanted):
     assert choose_dtype(name, torch.device("cpu")) is wanted
+
+
+def test_rows_are_refused_by_what_the_model_says_it_reads_and_only_then(make_module):
+    module = make_module(max_position_embeddings=8)
+    check_readable(module, [8, 3])
+    check_readable(module, [])
+    with pytest.raises(LongRowError, match="row 1 has 9 tokens, but the model reads 8; shorten it"):
+        check_readable(module, [8, 9])
+    without = BloomForCausalLM(BloomConfig(vocab_size=8, hidden_size=8, n_layer=1, n_head=1))
+    check_readable(without, [9])
 
 
 def test_every_part_goes_back_to_its_own_mode():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from demur.errors import ConfigError, NoMemoryError, UsageError
+from demur.errors import ConfigError, LongRowError, NoMemoryError, UsageError
 from demur.llm import Conversation, Message, perplexity, token_kl
 
 
@@ -120,6 +120,21 @@ def test_figures_are_json_objects_with_and_without_rows(target, answered, rows):
     empty = {"mean": None, "p99": None, "first_mean": None, "n_rows": 0, "n_tokens": 0}
     assert token_kl(target, target, []).to_json() == empty
     assert np.isnan(token_kl(target, target, []).first_mean)
+
+
+def test_a_row_that_is_longer_than_the_model_reads_is_refused_or_cut(make_target, answered, rows):
+    lengths = [len(row) for row in rows]
+    most = max(lengths) - 2
+    short = make_target(max_position_embeddings=most)
+    message = rf"row {np.argmax(lengths)} has {max(lengths)} tokens, but the model reads {most}; shorten it"
+    with pytest.raises(LongRowError, match=message):
+        perplexity(short, answered)
+    for target, reference in ((short, make_target()), (make_target(), short)):
+        with pytest.raises(LongRowError, match=message):
+            token_kl(target, reference, rows)
+    cut = perplexity(short, answered, cut=True)
+    assert cut.tokens.tolist() == [int(row.assistant[:most].sum()) for row in rows]
+    assert cut.tokens.sum() < perplexity(make_target(), answered).tokens.sum()
 
 
 def test_full_memory_is_one_sentence(target, answered, monkeypatch):

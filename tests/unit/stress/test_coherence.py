@@ -47,6 +47,11 @@ def test_the_base_reads_responses_as_answers_to_nothing(target):
     assert [one.tokens for one in found] == [2, 0]
 
 
+def test_a_response_that_the_base_cannot_read_whole_is_read_as_far_as_it_can(make_target):
+    (found,) = measure_replies(["tea " * 200], [range(200)], make_target(max_position_embeddings=64))
+    assert found.nll > 0
+
+
 def test_without_a_base_responses_are_not_read():
     assert measure_replies(["Sure."], [[1]], None)[0].nll is None
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from demur.errors import ConfigError
+from demur.errors import ConfigError, LongRowError
 from demur.llm import Conversation, Message, Target, TargetConfig
 from demur.stress._slot import (
     beginning_losses,
@@ -90,6 +90,13 @@ def test_the_loss_is_the_same_without_the_short_cut_to_some_logits(target, monke
     forward = target.module.forward
     monkeypatch.setattr(target.module, "forward", lambda input_ids, use_cache: forward(input_ids=input_ids))
     torch.testing.assert_close(beginning_losses(target.module, rows, beginning), wanted)
+
+
+def test_a_prompt_that_is_too_long_with_its_answers_beginning_is_refused(make_target, prompts):
+    target = make_target(max_position_embeddings=16)
+    row = target.prompt_ids(prompts[0])
+    with pytest.raises(LongRowError, match=f"row 0 has {len(row) + 3} tokens, but the model reads 16; shorten it"):
+        beginning_losses(target.module, [row], np.arange(3))
 
 
 def test_a_beginning_without_a_token_is_refused(target, monkeypatch):

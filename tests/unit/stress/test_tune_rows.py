@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demur.errors import ConfigError, EmptyDataError
+from demur.errors import ConfigError, EmptyDataError, LongRowError
 from demur.llm import ChatRow, Conversation
 from demur.stress import Material
 from demur.stress._tune_config import TuneConfig
@@ -102,3 +102,11 @@ def test_rows_are_cut_to_the_longest_length(target, material):
 def test_rows_without_an_answer_in_reach_are_refused(target, material):
     with pytest.raises(ConfigError, match="no answer begins within the first 8 tokens of any of the 8 rows"):
         encode_rows(target, material.compliance, TuneConfig(max_tokens=8), 0)
+
+
+def test_rows_that_are_longer_than_the_model_reads_are_refused_with_the_setting(make_target, material):
+    target = make_target(max_position_embeddings=16)
+    with pytest.raises(
+        LongRowError, match=r"the model reads 16; set the attack's max_tokens to no more than that"
+    ):
+        encode_rows(target, material.compliance, TuneConfig(max_tokens=100), 0)

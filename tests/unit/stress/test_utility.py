@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from demur.errors import LongRowError
 from demur.llm import Conversation, perplexity, token_kl
 from demur.stress._utility import measure_utility, utility_estimates
 
@@ -36,6 +37,14 @@ def test_figures_are_those_of_the_llm_package(make_target):
     assert found["values"]["kl_mean"] == token_kl(target, reference, [target.encode(one) for one in TEXTS]).mean
     tokens, kl = (np.array(found["rows"][name]) for name in ("tokens", "kl"))
     assert (tokens * kl).sum() / tokens.sum() == pytest.approx(found["values"]["kl_mean"])
+
+
+def test_a_text_that_is_longer_than_the_model_reads_is_refused_with_where_it_stands(make_target):
+    target = make_target(max_position_embeddings=16)
+    with pytest.raises(
+        LongRowError, match=r"data.texts: row \d has \d+ tokens, but the model reads 16; shorten it"
+    ):
+        measure_utility(target, target, TEXTS)
 
 
 def test_intervals_are_those_of_a_plain_bootstrap_over_texts():
