@@ -133,6 +133,9 @@ def thin_rows(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of both that count as independent.
 
+    Of bursts, only rows whose input was sampled are taken, if any was: of others nobody can say what they repeat,
+    and a flood has more of them than there are samples a second.
+
     Of subjects, the newest as many rows of the reference as the window has are taken first: over a longer time
     more rows of busy subjects would go, and the two would differ without any drift.
     """
@@ -192,4 +195,8 @@ def _pick_bursts(frame: pl.DataFrame, fields: Sequence[str], within_s: float, se
     times = seconds_of(frame)
     if times is None:  # validation rows have no times, and were cleaned of duplicates
         return np.arange(len(frame))
-    return pick_one_of_each(find_bursts(vectors_of(frame, fields), times, within_s), seed)
+    sampled = np.flatnonzero(frame["sketch"].is_not_null().to_numpy())
+    if not len(sampled):  # sampling is off
+        return np.arange(len(frame))
+    bursts = find_bursts(vectors_of(frame[sampled], fields), times[sampled], within_s)
+    return np.asarray(sampled[pick_one_of_each(bursts, seed)])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -102,6 +104,30 @@ def test_a_burst_counts_once():
     assert len(kept) < 70
     assert len(same) == 50
     assert len(thin_rows(joined, joined, REFUSAL.fields, settings(unit="row"), 0)[0]) == 100
+
+
+def test_a_flood_that_is_sampled_in_part_is_no_drift():
+    """150 copies of one answer within a minute, of which every fourth was sampled, beside usual traffic."""
+    usual, samples = make_traffic(100, 2000)
+    (one,), (sample,) = make_traffic(1, 2050, is_changed=True)
+    flood = [replace(one, id=f"f{n}", request_id=f"f{n}") for n in range(150)]
+    sampled = [*samples, *(replace(sample, request_id=f"f{n}") for n in range(0, 150, 4))]
+    window = join_samples(REFUSAL, [*usual, *flood], {(row.request_id, row.item): row for row in sampled})
+    reference, kept = thin_rows(frame(300), window, REFUSAL.fields, settings(), 0)
+    assert (len(reference), len(kept)) == (300, 101)
+    assert judge_findings(compare_rows(REFUSAL, reference, kept, settings()), 0.05, {}).p_value > 0.05
+
+
+def test_where_nothing_was_sampled_every_row_counts():
+    predictions, _ = make_traffic(50)
+    bare = join_samples(REFUSAL, predictions, {})
+    assert [len(rows) for rows in thin_rows(bare, bare, REFUSAL.fields, settings(), 0)] == [50, 50]
+
+
+@pytest.mark.parametrize("left", [1, 2, 5])
+def test_a_window_that_few_rows_are_left_of_is_no_drift(left):
+    found = judge_findings(compare_rows(REFUSAL, frame(300), frame(left, 1000), settings()), 0.05, {})
+    assert found.p_value is None or found.p_value > 0.01
 
 
 def as_dict(row):
