@@ -134,10 +134,12 @@ class EscalationConfig(Settings):
         default=0.6, gt=0, le=1, description="Share of a sample that must have been judged for it to say anything."
     )
     budget_per_day: int = Field(
-        default=500, ge=1, description="Rows given to the judge in any 24 hours, of each task; failures count."
+        default=500,
+        ge=1,
+        description="Rows given to the judge in any 24 hours, of each task; failures and repeats count.",
     )
     wait_s: float = Field(
-        default=172_800.0, gt=0, description="Seconds that a level waits for people or for the budget."
+        default=172_800.0, gt=0, description="Seconds that a level waits for people, the budget or a judge."
     )
     cool_down_s: float = Field(
         default=21_600.0, ge=0, description="Seconds after an escalation before another may begin."

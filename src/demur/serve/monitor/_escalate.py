@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from demur.errors import DemurError
+from demur.errors import DemurError, StoreUnavailableError
 from demur.serve.monitor._alerts import Alert, Alerter
 from demur.serve.monitor._config import MonitorConfig
 from demur.serve.monitor._escalation import (
@@ -79,7 +80,8 @@ class Escalator:
         Raises
         ------
         DemurError
-            The judge cannot work; or the database does not answer. The same call goes on later.
+            The judge cannot work, and the level may wait for it; or the database does not answer. The same call
+            goes on later.
         """
         found = current_escalation(self.store, task.name)
         if found is None or found.is_told:
@@ -142,9 +144,13 @@ class Escalator:
             else:
                 readable.append((row, JudgedText(kept.prompt, kept.response)))
         try:
-            said = judge_texts(self.judge, task, [text for _, text in readable])
-        except DemurError:
-            self._spend(task.name, -left, now)
+            texts = [text for _, text in readable]
+            said = judge_texts(self.judge, task, texts, lambda wanted: self._spend(task.name, wanted, now))
+        except StoreUnavailableError:
+            raise
+        except DemurError as error:
+            if self._is_over(found, now):
+                return self._give_up(found, now, f"the judge could not work in time ({type(error).__name__})")
             raise
         labels = []
         for (row, _), one in zip(readable, said, strict=True):
@@ -223,7 +229,10 @@ class Escalator:
             nonlocal taken
             spent = recent_spending((was or {"spent": []})["spent"], now)
             taken = min(wanted, budget_left(spent, self.config.escalation, now))
-            return {"spent": [*spent, [now.isoformat(), taken]] if taken else spent}
+            counts: Counter[str] = Counter()
+            for at, count in [*spent, [now.isoformat(), taken]]:
+                counts[at] += count
+            return {"spent": [[at, count] for at, count in counts.items() if count]}
 
         self.store.change_monitor_state(f"judged/{task}", change)
         return taken

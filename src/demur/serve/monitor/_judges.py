@@ -46,6 +46,8 @@ class Judge(Protocol):
 
 JUDGES: Registry[Callable[[], Judge]] = Registry("judge")
 """What makes a judge, by name, under ``demur.judges``."""
+Charge = Callable[[int], int]
+"""Takes so many rows from what a judge may still be given, or gives them back; how many it took."""
 
 
 class ClassifierJudge:
@@ -103,8 +105,18 @@ def make_judge(config: JudgeConfig) -> Judge | None:
     return JUDGES.get(str(config.name))()
 
 
-def judge_texts(judge: Judge, task: Task, rows: Sequence[JudgedText]) -> list[JudgeVerdict]:
+def judge_texts(judge: Judge, task: Task, rows: Sequence[JudgedText], charge: Charge) -> list[JudgeVerdict]:
     """A verdict on each row; one that brings the judge down is unscored, and the others are judged.
+
+    They are found by halves, so that a row may be given to the judge several times.
+
+    Parameters
+    ----------
+    rows
+        Charged already.
+    charge
+        Called with rows that are to be given again: how many of them may be, where others stay unscored; and with
+        less than 0 for rows that a judge that cannot work did not take.
 
     Raises
     ------
@@ -116,12 +128,18 @@ def judge_texts(judge: Judge, task: Task, rows: Sequence[JudgedText]) -> list[Ju
     try:
         labels = list(judge.judge(task, rows))
     except DemurError:
+        charge(-len(rows))
         raise
     except Exception as error:
-        if len(rows) == 1:  # a stranger's message may quote the row
-            return [JudgeVerdict(None, f"the judge ended with {type(error).__name__}")]
+        failed = JudgeVerdict(None, f"the judge ended with {type(error).__name__}")  # its message may quote a row
+        if len(rows) == 1:
+            return [failed]
         middle = len(rows) // 2
-        return judge_texts(judge, task, rows[:middle]) + judge_texts(judge, task, rows[middle:])
+        found: list[JudgeVerdict] = []
+        for half in (rows[:middle], rows[middle:]):
+            allowed = charge(len(half))
+            found += judge_texts(judge, task, half[:allowed], charge) + [failed] * (len(half) - allowed)
+        return found
     if len(labels) != len(rows):
         raise ConfigError(
             f"the judge '{judge.name}' gave {len(labels)} labels for {len(rows)} rows; repair it",

@@ -134,8 +134,41 @@ def test_a_judge_that_cannot_work_leaves_budget_and_escalation(store, texts, esc
     for number in range(3):
         with pytest.raises(ConfigError, match="no such model"):
             one.advance(REFUSAL, "v1", NOW + timedelta(seconds=number))
-    assert sum(count for _, count in store.monitor_state("judged/refusal")["spent"]) == 0
+    assert store.monitor_state("judged/refusal")["spent"] == []
     assert run(escalator(Contrary(0))).outcome == "agreed"
+
+
+def test_a_judge_that_never_works_ends_it_without_a_decision(store, texts, escalator):
+    class Broken:
+        name = "broken"
+
+        def judge(self, task, rows):
+            raise ConfigError("no such model; give one")
+
+    one = escalator(Broken(), escalation={"wait_s": 3600, "cool_down_s": 0})
+    begin(one)
+    with pytest.raises(ConfigError, match="no such model"):
+        one.advance(REFUSAL, "v1", NOW)
+    found = one.advance(REFUSAL, "v1", NOW + timedelta(hours=2))
+    assert (found.outcome, found.counts) == ("inconclusive", (0, 0, 10))
+    assert found.rows[0].reason == "the judge could not work in time (ConfigError)"
+    assert begin(one, NOW + timedelta(hours=3), "run2").cause == "run2"
+
+
+def test_rows_given_again_to_a_judge_that_fails_are_of_the_budget(store, texts, escalator):
+    class Failing:
+        name = "failing"
+        given = 0
+
+        def judge(self, task, rows):
+            self.given += len(rows)
+            raise TimeoutError
+
+    judge = Failing()
+    one = escalator(judge, escalation={"budget_per_day": 16})
+    begin(one)
+    assert run(one).outcome == "inconclusive"
+    assert judge.given == 16
 
 
 def test_without_texts_people_judge_by_request_id(store, escalator, serve_rows):
