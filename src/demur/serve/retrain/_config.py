@@ -166,9 +166,14 @@ class RetrainConfig(Settings):
     tasks: dict[TaskName, TaskConfig] = Field(default={}, description="Task to how it is retrained; no other is.")
     nice: int = Field(default=10, ge=0, le=19, description="How far training stands back for what answers.")
     threads: int = Field(default=1, ge=1, le=256, description="Threads of training.")
-    max_hours: float = Field(default=24.0, gt=0, description="Hours after which a step of training is killed.")
+    max_hours: float = Field(
+        default=24.0, gt=0, description="Hours after which a step of training is killed, over all its attempts."
+    )
     attempts: int = Field(
-        default=3, ge=1, le=20, description="How often a step that crashed is begun before it has failed."
+        default=3,
+        ge=1,
+        le=20,
+        description="How often a step that crashed or was killed with its controller is begun before it fails.",
     )
     keep_data: bool = Field(
         default=False, description="Whether the gathered texts stay on disk when a retraining has ended."

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from demur.paths import write_json
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a step has cost so far, over all its processes and controllers."""
+
+    begun: int = 0
+    """Processes that were begun, save those that their controller ended for no fault of theirs."""
+    seconds: float = 0.0
+    """How long they ran."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,21 @@ class RetrainFolder:
         """Say that a step failed."""
         write_json(self.root / f"{step}.error.json", facts)
 
+    def spent(self, step: str) -> Spent:
+        """What a step has cost so far; nothing where nothing is known of it."""
+        found = _read(self.root / f"{step}.spent.json") or {}
+        try:
+            return Spent(int(found["begun"]), float(found["seconds"]))
+        except (KeyError, TypeError, ValueError):
+            return Spent()
+
+    def write_spent(self, step: str, spent: Spent) -> None:
+        """Keep what a step has cost, so that no controller begins to count anew."""
+        write_json(self.root / f"{step}.spent.json", asdict(spent))
+
     def forget(self, step: str) -> None:
         """Let a step be done anew."""
-        for name in (f"{step}.json", f"{step}.error.json"):
+        for name in (f"{step}.json", f"{step}.error.json", f"{step}.spent.json"):
             (self.root / name).unlink(missing_ok=True)
 
     def forget_error(self, step: str) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demur.errors import StoreError, StoreUnavailableError
+from demur.errors import StorageError, StoreError, StoreUnavailableError
 from demur.serve.retrain import _stages as stages
 from demur.serve.retrain._config import RetrainConfig, TaskConfig
-from demur.serve.retrain._folder import RetrainFolder
+from demur.serve.retrain._folder import RetrainFolder, Spent
 from demur.serve.retrain._order import WORK, Order, Work
 from demur.serve.retrain._process import StepProcess
 from demur.serve.retrain._rollout import look_at_rollout, start_rollout
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("demur.serve.retrain")
 _DAY = timedelta(days=1)
 _RECENT, _TIDY = timedelta(days=7), timedelta(seconds=30)
+_NOTE_S = 60.0
+"""Seconds of a process that are lost to the count at most when its controller is killed."""
 _NEXT: Mapping[str, str] = {"gathering": "training", "training": "comparing"}
 Tell = Callable[[str, Mapping[str, Any]], None]
 """Is told how a retraining ended: a kind, such as ``retrain.rejected``, and facts."""
@@ -72,8 +75,10 @@ class Retrainer:
         self._served, self._tell = served, tell or tell_log
         self._process: StepProcess | None = None
         self._lock = threading.Lock()
-        self._is_closed = False
-        self._crashes: dict[str, int] = {}
+        self._is_closed = self._is_paused = False
+        self._before = Spent()
+        """What the step of the process had cost when it was begun, the process counted."""
+        self._noted_s = 0.0
         self._tidied: datetime | None = None
 
     def step(self, now: datetime) -> None:
@@ -84,6 +89,7 @@ class Retrainer:
         StoreUnavailableError
             The database does not answer; a process that trains goes on meanwhile.
         """
+        self._is_paused = False
         self._schedule(now)
         rows = open_retrains(self.store)
         self._drop_process({(row.id, row.stage) for row in rows})
@@ -97,16 +103,37 @@ class Retrainer:
         self._tidy(now)
 
     def pause(self) -> None:
-        """Kill the process, since another controller may begin the same; its finished fits are not lost."""
+        """Kill the process, since another controller may begin the same; its finished fits are not lost.
+
+        A step that goes on meanwhile begins no other.
+        """
         with self._lock:
-            process, self._process = self._process, None
-        if process is not None:
-            process.kill()
+            self._is_paused = True
+        self._kill(is_attempt=None)
 
     def close(self) -> None:
         """Kill the process, and begin no other."""
         self._is_closed = True
         self.pause()
+
+    def _kill(self, *, is_attempt: bool | None = True) -> None:
+        """End the process, and keep what its step has cost; None: it was an attempt if it had ended by itself."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        if is_attempt is None:
+            is_attempt = process.exit_code is not None
+        process.kill()
+        begun = self._before.begun if is_attempt else self._before.begun - 1
+        with suppress(StorageError):  # the disk is full: one attempt more is the lesser evil
+            self._note(process, begun)
+
+    def _note(self, process: StepProcess, begun: int) -> None:
+        """Keep what the step of a process has cost until now."""
+        self._noted_s = process.seconds
+        spent = Spent(begun, self._before.seconds + process.seconds)
+        process.order.files.write_spent(process.order.work, spent)
 
     def _schedule(self, now: datetime) -> None:
         """Ask for what is due without a cause."""
@@ -183,15 +210,28 @@ class Retrainer:
         with self._lock:
             process = self._process
         if process is None:
-            self._start(row, settings, work)
+            begun = files.spent(work).begun
+            if begun >= self.config.attempts:
+                reason = f"the process of {work} and its controller were killed (often for want of memory)"
+                self._fail(row, work, f"{reason}; tried {begun} times", now)
+            else:
+                self._start(row, settings, work)
         elif process.order.id != row.id:
             return  # one at a time: this one waits
         elif process.exit_code is None:
-            if process.seconds > self.config.max_hours * 3600:
-                self.pause()
-                self._fail(row, work, f"{work} took longer than {self.config.max_hours:g} hours", now)
+            self._watch(row, work, process, now)
         else:
             self._lost(row, files, work, process, now)
+
+    def _watch(self, row: RetrainRow, work: Work, process: StepProcess, now: datetime) -> None:
+        """See that a step does not take too long, whoever began it."""
+        if self._before.seconds + process.seconds > self.config.max_hours * 3600:
+            self._kill()
+            self._fail(row, work, f"{work} took longer than {self.config.max_hours:g} hours", now)
+            return
+        with self._lock:
+            if self._process is process and process.seconds - self._noted_s >= _NOTE_S:
+                self._note(process, self._before.begun)
 
     def _start(self, row: RetrainRow, settings: TaskConfig, work: Work) -> None:
         champion = self.store.champion(row.task)
@@ -212,32 +252,35 @@ class Retrainer:
             threads=self.config.threads,
         )
         with self._lock:
-            if not self._is_closed and self._process is None:
-                self._process = StepProcess(order)
+            if self._is_closed or self._is_paused or self._process is not None:
+                return
+            spent = order.files.spent(work)
+            self._before, self._noted_s = Spent(spent.begun + 1, spent.seconds), 0.0
+            order.files.write_spent(work, self._before)  # before it can kill its controller
+            self._process = StepProcess(order)
 
     def _lost(
         self, row: RetrainRow, files: RetrainFolder, work: Work, process: StepProcess, now: datetime
     ) -> None:
         """A process ended without a result: try again, unless that is pointless or was done often enough."""
         code = process.exit_code
-        self.pause()
-        if files.result(work) is not None:  # written between two looks
-            return
         error = files.error(work) or {
             "reason": f"the process of {work} ended with {code} (-9: killed, often for want of memory)",
             "is_final": False,
             "is_counted": True,
         }
+        self._kill(is_attempt=error["is_counted"])
+        if files.result(work) is not None:  # written between two looks
+            return
         if error["is_final"]:
             self._fail(row, work, error["reason"], now)
             return
         if not error["is_counted"]:
             return
-        key = f"{row.id}/{work}"
-        self._crashes[key] = self._crashes.get(key, 0) + 1
-        _LOG.warning("retraining %s: %s (attempt %d)", row.id, error["reason"], self._crashes[key])
-        if self._crashes[key] >= self.config.attempts:
-            self._fail(row, work, f"{error['reason']}; tried {self._crashes[key]} times", now)
+        begun = self._before.begun
+        _LOG.warning("retraining %s: %s (attempt %d)", row.id, error["reason"], begun)
+        if begun >= self.config.attempts:
+            self._fail(row, work, f"{error['reason']}; tried {begun} times", now)
 
     def _fail(self, row: RetrainRow, work: str, reason: str, now: datetime) -> None:
         self._end(row, "failed", now, reason, {"failed_while": work})
@@ -341,7 +384,7 @@ class Retrainer:
         with self._lock:
             process = self._process
         if process is not None and (process.order.id, process.order.work) not in wanted:
-            self.pause()
+            self._kill()
 
     def _folder(self, row: RetrainRow) -> RetrainFolder:
         name = "".join(one if one.isalnum() or one in "-_" else "_" for one in row.id)

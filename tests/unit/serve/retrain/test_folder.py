@@ -1,4 +1,4 @@
-from demur.serve.retrain._folder import RetrainFolder
+from demur.serve.retrain._folder import RetrainFolder, Spent
 
 
 def test_a_result_is_there_once_it_was_written(tmp_path):
@@ -24,6 +24,22 @@ def test_an_error_goes_before_the_next_attempt(tmp_path):
     assert files.result("training") is not None
     files.forget("training")
     assert files.result("training") is None
+
+
+def test_what_a_step_has_cost_stays_until_it_is_done_anew(tmp_path):
+    files = RetrainFolder(tmp_path)
+    assert files.spent("training") == Spent()
+    files.write_spent("training", Spent(2, 61.5))
+    files.forget_error("training")
+    assert RetrainFolder(tmp_path).spent("training") == Spent(2, 61.5)
+    files.forget("training")
+    assert files.spent("training") == Spent()
+
+
+def test_a_damaged_count_is_none(tmp_path):
+    for text in ("{", "[1]", "{}", '{"begun": null, "seconds": 1}'):
+        (tmp_path / "training.spent.json").write_text(text)
+        assert RetrainFolder(tmp_path).spent("training") == Spent()
 
 
 def test_texts_and_checkpoints_go_and_results_stay(tmp_path):

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import signal
+import threading
 from datetime import timedelta
 
 import pytest
@@ -11,6 +14,7 @@ from demur.config import parse_settings
 from demur.errors import StoreUnavailableError
 from demur.serve.experiments import Move, move_experiment
 from demur.serve.retrain import RetrainConfig, Retrainer, Served, open_retrains, request_retrain, stop_retrain
+from demur.serve.retrain._folder import Spent
 from demur.store import ModelRow, RetrainRow, open_store
 
 HOUR = timedelta(hours=1)
@@ -264,9 +268,6 @@ def test_a_process_that_crashes_is_tried_again_a_few_times(make, store, row, unt
     def killed():
         retrainer.step(NOON)
         if retrainer._process is not None and retrainer._process.exit_code is None:
-            import os
-            import signal
-
             os.killpg(retrainer._process._process.pid, signal.SIGKILL)
             retrainer._process._process.wait()
         return stage(store, row) == "failed"
@@ -287,6 +288,82 @@ def test_a_process_that_takes_too_long_is_killed(make, store, row, until):
     until(failed)
     assert retrainer._process is None
     assert "gathering took longer than 1e-09 hours" in store.retrain(row.id).facts["reason"]
+
+
+def lose_controller(retrainer):
+    """End a controller and its process as a killed container does."""
+    os.killpg(retrainer._process._process.pid, signal.SIGKILL)
+    retrainer._process._process.wait()
+    retrainer._process.close()
+    retrainer._process = None
+
+
+def test_a_process_that_kills_its_controller_is_not_begun_for_ever(make, store, row):
+    begun = 0
+    for _ in range(5):
+        retrainer = make(attempts=2)
+        for _ in range(2):
+            retrainer.step(NOON)
+        if retrainer._process is not None:
+            begun += 1
+            lose_controller(retrainer)
+    assert (begun, stage(store, row)) == (2, "failed")
+    assert "gathering and its controller were killed" in store.retrain(row.id).facts["reason"]
+    assert store.retrain(row.id).facts["reason"].endswith("tried 2 times")
+
+
+@pytest.mark.parametrize("how", ["pause", "close"])
+def test_a_controller_that_ends_or_yields_costs_no_attempt(make, store, row, how):
+    for _ in range(4):
+        retrainer = make(attempts=2)
+        for _ in range(2):
+            retrainer.step(NOON)
+        assert retrainer._process is not None
+        getattr(retrainer, how)()
+    assert stage(store, row) == "gathering"
+    spent = folder(retrainer, row).spent("gathering")
+    assert spent.begun == 0
+    assert spent.seconds > 0
+
+
+def test_time_of_earlier_controllers_counts(make, store, row):
+    retrainer = make(max_hours=2)
+    bring(retrainer, store, row, "gathering")
+    folder(retrainer, row).write_spent("gathering", Spent(1, 2 * 3600.0))
+    for _ in range(2):
+        retrainer.step(NOON)
+    assert "gathering took longer than 2 hours" in store.retrain(row.id).facts["reason"]
+
+
+class Waiting:
+    """A store that does not answer for the champion until it may."""
+
+    def __init__(self, store):
+        self.store, self.is_asked, self.may_answer = store, threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    def champion(self, task):
+        self.is_asked.set()
+        assert self.may_answer.wait(30)
+        return self.store.champion(task)
+
+
+def test_a_step_under_way_begins_no_process_after_a_pause(make, store, row):
+    retrainer = make()
+    bring(retrainer, store, row, "gathering")
+    retrainer.pause()
+    retrainer.store = Waiting(store)
+    thread = threading.Thread(target=retrainer.step, args=(NOON,))
+    thread.start()
+    assert retrainer.store.is_asked.wait(30)
+    retrainer.pause()
+    retrainer.store.may_answer.set()
+    thread.join()
+    assert retrainer._process is None
+    retrainer.step(NOON)
+    assert retrainer._process is not None
 
 
 @pytest.mark.parametrize("how", ["pause", "close", "stop"])
