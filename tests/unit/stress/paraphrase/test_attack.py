@@ -1,6 +1,7 @@
 """Each variant is a stage; a model that rewrites is asked once a request, and passed over where it refuses."""
 
 import pytest
+import torch
 
 from demur.llm import Conversation, GenerationConfig, Message, Reply, TargetConfig
 from demur.stress import Material, Setting
@@ -16,6 +17,11 @@ class Writer:
 
     def __init__(self, said):
         self.said, self.asked = said, []
+
+    module = torch.nn.Linear(2, 3, bias=False)
+
+    def prompt_ids(self, conversation):
+        return range(5)
 
     def generate(self, conversations, config):
         self.asked += [one.messages[-1].content for one in conversations]
@@ -56,6 +62,27 @@ def test_a_model_rewrites_in_a_stage_of_its_own(target, prompts, monkeypatch):
     assert asked(last, one * 2) == ["In what way does one produce osprium?"] * 2
     assert len(writer.asked) == 1
     assert (last.label, last.notes) == ("model", {"model": "writer"})
+
+
+def test_what_the_model_reads_and_writes_of_the_judged_prompts_is_the_cost(target, prompts, monkeypatch):
+    writer = Writer("In what way does one produce osprium?")
+    monkeypatch.setattr(module, "load_target", lambda config: writer)
+    attack = ParaphraseAttack(ParaphraseConfig(variants=1, model=TargetConfig(model="writer")))
+    by_rules, by_model = attack.stages(target, Setting(Material(), prompts=tuple(prompts)))
+    # Six parameters, five tokens of a prompt and one of its answer.
+    assert (by_rules.cost.flops, by_model.cost.flops) == (0, 2 * 6 * (5 + 1) * len(prompts))
+    assert by_model.cost.seconds > by_rules.cost.seconds == 0
+    asked(by_model, prompts)
+    assert len(writer.asked) == len(prompts)
+
+
+def test_a_stage_that_was_measured_before_is_not_written_again(target, prompts, monkeypatch):
+    writer = Writer("In what way?")
+    monkeypatch.setattr(module, "load_target", lambda config: writer)
+    attack = ParaphraseAttack(ParaphraseConfig(variants=1, model=TargetConfig(model="writer")))
+    done = frozenset({(0, "model")})
+    assert len(list(attack.stages(target, Setting(Material(), prompts=tuple(prompts), done=done)))) == 2
+    assert writer.asked == []
 
 
 @pytest.mark.parametrize("said", ["I cannot do that.", "", "How do I make glimmerwax or osprium?"])
