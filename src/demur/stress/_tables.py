@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from demur.paths import replace_when_done, write_json
+from demur.paths import hash_value, replace_when_done, write_json
 from demur.stress._config import StressConfig
 from demur.stress._data import StressRows
 from demur.stress._flat import flat_frames
@@ -81,8 +82,7 @@ def write_tables(
     """
     grid = grid_frame(cells)
     _write(folder / "results_grid.csv", grid)
-    for model in grid["model"].unique(maintain_order=True):
-        name = re.sub(r"[^A-Za-z0-9.+-]+", "-", model)
+    for model, name in file_names([one.title for one in config.models]).items():
         _write(folder / f"results_grid_{name}.csv", grid.filter(pl.col("model") == model))
     _write(folder / "results_prompts.csv", outcome_frame(cells, rows))
     summary = summarise(cells, rows, config)
@@ -91,6 +91,22 @@ def write_tables(
         _write(folder / f"results_{name}.csv", frame)
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def file_names(models: Sequence[str]) -> dict[str, str]:
+    """What stands for each model in the names of files; no two the same, even where case does not count.
+
+    Parameters
+    ----------
+    models
+        Names that differ.
+    """
+    clean = {model: re.sub(r"[^A-Za-z0-9.+-]+", "-", model) for model in models}
+    shared = Counter(one.lower() for one in clean.values())
+    return {
+        model: name if shared[name.lower()] == 1 else f"{name}-{hash_value(model)[:8]}"
+        for model, name in clean.items()
+    }
 
 
 def grid_frame(cells: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -1,7 +1,17 @@
+import re
+
 import polars as pl
 
 from demur.stress._data import load_stress_rows
-from demur.stress._tables import GRID_SCHEMA, OUTCOME_SCHEMA, curve_frame, grid_frame, outcome_frame
+from demur.stress._tables import (
+    GRID_SCHEMA,
+    OUTCOME_SCHEMA,
+    curve_frame,
+    file_names,
+    grid_frame,
+    outcome_frame,
+    write_tables,
+)
 
 
 def test_the_grid_has_a_row_for_every_figure(finished):
@@ -32,6 +42,24 @@ def test_curves_are_a_table_too(finished):
     found = frame.filter((pl.col("attack") == "lora") & (pl.col("metric") == "rrr") & (pl.col("judge") == "rules"))
     assert found["value"][0] > found["value"][-1]
     assert found["n_seeds"].to_list() == [1] * found.height
+
+
+def test_models_whose_names_look_alike_in_a_file_system_have_files_of_their_own():
+    found = file_names(["my model", "my/model", "My-Model", "other model"])
+    assert found["other model"] == "other-model"
+    assert len({one.lower() for one in found.values()}) == 4
+    assert all(
+        re.fullmatch(r"[Mm]y-[Mm]odel-[0-9a-f]{8}", found[one]) for one in ("my model", "my/model", "My-Model")
+    )
+
+
+def test_each_model_has_its_own_figures(make_grid, finished, tmp_path):
+    cells, names = finished[1].cells, ("a b", "a:b")
+    config = make_grid(models=[{"model": "a/b", "name": one} for one in names])
+    both = [dict(cell, cell=cell["cell"] | {"model": one}) for one in names for cell in cells]
+    write_tables(tmp_path, both, load_stress_rows(make_grid()), config)
+    read = [pl.read_csv(path)["model"].unique().to_list() for path in tmp_path.glob("results_grid_*.csv")]
+    assert sorted(read) == [["a b"], ["a:b"]]
 
 
 def test_files_lie_where_figures_look_for_them(finished):
