@@ -1,4 +1,8 @@
-"""The third step: champion and challenger judge the golden set and the held-out recent rows; the gate decides."""
+"""The third step: champion and challenger judge the golden set and the held-out recent rows; the gate decides.
+
+No reference for the monitor is saved with the challenger: rows that somebody gave feedback on are no random sample
+of the traffic, which would differ from them without any drift. The monitor takes the first live answers instead.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,6 @@ if TYPE_CHECKING:
     from demur.data import Records
     from demur.models import BaseClassifier, Predictions
     from demur.tasks import Task
-
-_REFERENCE_ROWS = 100
-"""Fewer held-out rows are no reference; the monitor then takes the challenger's first live ones."""
 
 
 def compare(order: Order) -> dict[str, Any]:
@@ -55,8 +56,6 @@ def compare(order: Order) -> dict[str, Any]:
     slices = tuple(dict.fromkeys((*order.settings.compare.slices, LABELLED_BY)))
     report = pass_gate(task, sets, order.settings.compare.model_copy(update={"slices": slices}))
     report = replace(report, reasons=(*missing, *report.reasons))
-    if report.is_accepted and recent is not None:
-        _save_reference(order, models["challenger"], recent, Path(row.folder))
     return {
         "champion": order.champion_version,
         "challenger": {"version": row.version, "name": row.name, "folder": row.folder},
@@ -66,14 +65,6 @@ def compare(order: Order) -> dict[str, Any]:
         "threat_labels": list(task.threat_labels),
         "gate": report.to_json(),
     }
-
-
-def _save_reference(order: Order, model: BaseClassifier[Any], recent: Records, folder: Path) -> None:
-    """What the monitor compares traffic with once the challenger is the champion: rows it did not learn from."""
-    from demur.serve.monitor import make_reference, save_reference
-
-    if len(recent) >= _REFERENCE_ROWS:
-        save_reference(folder, make_reference(model, recent, order.encoder))
 
 
 def _read_recent(order: Order) -> Records | None:

@@ -29,7 +29,7 @@ def make_step(config: ServeConfig, store: Store, tell: Tell | None = None) -> St
     from demur.serve.secrets import Secrets
 
     database = Secrets(config.secrets).reveal(config.database.url)
-    served = Served(database, config.operating_point, config.monitor.inputs.encoder)
+    served = Served(database, config.operating_point)
     retrainer = Retrainer(store, config.retrain, served, tell)
     return Step(
         name="retrain",

@@ -43,8 +43,6 @@ class Order:
     champion_version: str = ""
     operating_point: str | None = None
     """The point that decides ``flagged`` in the server."""
-    encoder: str | None = None
-    """What the monitor sketches inputs with."""
     nice: int = 0
     threads: int = 1
 

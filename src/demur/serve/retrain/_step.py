@@ -45,8 +45,6 @@ class Served:
     """Address with its password."""
     operating_point: str | None = None
     """The point that decides ``flagged``, if the server names one."""
-    encoder: str | None = None
-    """What the monitor sketches inputs with, if it is not words."""
 
 
 class Retrainer:
@@ -247,7 +245,6 @@ class Retrainer:
             champion="" if champion is None else champion.folder,
             champion_version="" if champion is None else champion.version,
             operating_point=self._served.operating_point,
-            encoder=self._served.encoder,
             nice=self.config.nice,
             threads=self.config.threads,
         )

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.conftest import make_rows, write_rows
@@ -41,6 +42,8 @@ def made(world, tmp_path_factory):
         with open_store(url) as store:
             store.migrate()
             answer(store, make_rows(50, first=1000))
+            for more in range(8 if name == "honest" else 0):
+                answer(store, make_rows(50, first=2000 + more * 50), key=f"user{more}")
             for evil in range(4 if name == "poisoned" else 0):
                 answer(store, make_rows(120, first=6000 + evil * 120), key=f"evil{evil}", flip=True)
         order.files.write_result("gathering", gather(order))
@@ -57,6 +60,13 @@ def test_an_honest_challenger_is_accepted(made):
     assert found["threat_labels"] == list(REFUSAL.threat_labels)
     assert found["rows"]["golden"] == 240
     assert {one["set"] for one in found["gate"]["slices"]} == {"golden", "recent"}
+
+
+def test_rows_with_feedback_are_no_reference_of_the_traffic(made):
+    """Who speaks up speaks up about doubtful answers; the monitor waits for the first answers instead."""
+    found = compare(made["honest"])
+    assert found["rows"]["recent"] >= 100
+    assert not (Path(found["challenger"]["folder"]) / "monitor").exists()
 
 
 def test_a_challenger_that_learned_flipped_labels_is_refused(made):

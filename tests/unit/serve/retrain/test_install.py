@@ -10,7 +10,6 @@ def test_the_step_follows_the_servers_configuration(store, url, world, tmp_path)
         "database": {"url": url},
         "operating_point": "fpr_1",
         "retrain": world.config(tmp_path / "retrain"),
-        "monitor": {"inputs": {"encoder": "embedded:minilm"}},
     }
     told = []
     step = make_step(
@@ -18,7 +17,7 @@ def test_the_step_follows_the_servers_configuration(store, url, world, tmp_path)
     )
     assert (step.name, step.every_s, step.needs_lease) == ("retrain", 0.2, True)
     served = step.run.__self__._served
-    assert (served.database, served.operating_point, served.encoder) == (url, "fpr_1", "embedded:minilm")
+    assert (served.database, served.operating_point) == (url, "fpr_1")
     request_retrain(store, TASK, "command", NOON)
     step.run(NOON)
     assert [kind for kind, _ in told] == ["retrain.failed"]

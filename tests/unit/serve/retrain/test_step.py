@@ -12,7 +12,7 @@ from tests.retraining import NOON, TASK
 
 from demur.config import parse_settings
 from demur.errors import StoreUnavailableError
-from demur.serve.experiments import Move, move_experiment
+from demur.serve.experiments import Move, move_experiment, step
 from demur.serve.retrain import RetrainConfig, Retrainer, Served, open_retrains, request_retrain, stop_retrain
 from demur.serve.retrain._folder import Spent
 from demur.store import ModelRow, RetrainRow, open_store
@@ -146,6 +146,18 @@ def test_another_champion_meanwhile_is_compared_with_anew(idle, store, row, at):
     idle.step(NOON)
     assert stage(store, row) == "comparing"
     assert folder(idle, row).result("comparing") is None
+    assert store.champion(TASK).version == "v3"
+
+
+def test_another_champion_while_it_is_tried_ends_it(idle, store, row):
+    found = bring(idle, store, row, "shadow")
+    store.register_model(ModelRow(task=TASK, name="third", version="v3", folder="x", stage="champion"))
+    step(store, NOON)
+    idle.step(NOON)
+    assert store.experiment(found.facts["experiment"]).stage == "stopped"
+    ended = store.retrain(row.id)
+    assert ended.stage == "stopped"
+    assert "is another since the experiment began" in ended.facts["reason"]
     assert store.champion(TASK).version == "v3"
 
 
