@@ -209,8 +209,10 @@ def write_results(result: dict[str, Any]) -> None:
     (HERE / "result.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run_case(name: str, seeds: int, work: Path) -> dict[str, Any]:
+def run_case(name: str, seeds: int, trials: int | None, work: Path) -> dict[str, Any]:
     case = CASES[name]
+    if trials is not None:
+        case = case | {"search": case["search"] | {"trials": trials}}
     data = prepare(case)
     runs = []
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
@@ -236,6 +238,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), help="Which, with commas between.")
     parser.add_argument("--seeds", default="3,1", help="Seeds of each case, with commas between.")
+    parser.add_argument("--trials", type=int, help="Of every case, instead of its own number.")
     options = parser.parse_args()
     here = machine()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
@@ -247,7 +250,9 @@ def main() -> int:
     counts = [int(count) for count in options.seeds.split(",")]
     names = options.cases.split(",")
     with tempfile.TemporaryDirectory() as work:
-        cases = [run_case(name, count, Path(work)) for name, count in zip(names, counts, strict=True)]
+        cases = [
+            run_case(name, count, options.trials, Path(work)) for name, count in zip(names, counts, strict=True)
+        ]
     result = {
         "held": all(any(row["held"] for row in case["summary"]) for case in cases),
         "cases": cases,
