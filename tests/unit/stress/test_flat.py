@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from demur.stress._flat import C50_SCHEMA, DIFFERENCE_SCHEMA, SURVIVAL_SCHEMA, flat_frames
+from demur.stress._flat import C50_SCHEMA, DIFFERENCE_SCHEMA, LEFT_OUT_SCHEMA, SURVIVAL_SCHEMA, flat_frames
 
 ABOUT = {
     "model": "tiny",
@@ -38,13 +38,19 @@ DIFFERENCE = {
 
 @pytest.fixture
 def frames():
-    return flat_frames({"budgets": [BUDGET], "differences": [DIFFERENCE]})
+    gone = ABOUT | {"seed": 1, "status": "skipped", "reason": "no gradient"}
+    return flat_frames({"budgets": [BUDGET], "differences": [DIFFERENCE], "left_out": [gone]})
 
 
 def test_a_bound_stays_a_bound_and_has_no_value(frames):
     (row,) = frames["c50"].to_dicts()
     assert (row["value"], row["bound"], row["bound_at"]) == (None, "above", 1e9)
     assert (row["model"], row["rank"], row["reason"]) == ("tiny", 4, "half was never reached")
+
+
+def test_cells_that_were_left_out_have_their_reason(frames):
+    (row,) = frames["left_out"].to_dicts()
+    assert (row["attack"], row["seed"], row["status"], row["reason"]) == ("lora", 1, "skipped", "no gradient")
 
 
 def test_survival_is_by_step(frames):
@@ -60,7 +66,8 @@ def test_differences_name_both_sides(frames):
 @pytest.mark.parametrize("summary", [{}, {"budgets": [], "differences": []}])
 def test_without_steps_tables_have_their_columns_and_no_row(summary):
     frames = flat_frames(summary)
-    schemas = {"c50": C50_SCHEMA, "survival": SURVIVAL_SCHEMA, "differences": DIFFERENCE_SCHEMA}
+    schemas = {"c50": C50_SCHEMA, "survival": SURVIVAL_SCHEMA}
+    schemas |= {"differences": DIFFERENCE_SCHEMA, "left_out": LEFT_OUT_SCHEMA}
     assert {name: dict(frame.schema) for name, frame in frames.items()} == schemas
     assert all(frame.is_empty() for frame in frames.values())
 
