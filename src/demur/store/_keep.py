@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,12 +15,14 @@ from demur.store._base import Base
 from demur.store._engine import BUSY_TIMEOUT_S
 from demur.store._records import DELETION_LOCK
 from demur.store._rows import utc_now
-from demur.store._tables import DELETIONS, FEEDBACK, INPUT_SAMPLES, PREDICTIONS, TABLES
+from demur.store._tables import DELETIONS, EVENTS, EXPERIMENTS, FEEDBACK, INPUT_SAMPLES, PREDICTIONS, TABLES
 
 PURGED = ("predictions", "feedback", "deletions", "input_samples", "traffic")
 """What deletion by age takes unless asked otherwise: what came from users."""
 _TIMEOUT_MS = BUSY_TIMEOUT_S * 1000
 _AGELESS = ("models", "keys", "monitor_states")
+_AFTER_END = timedelta(days=1)
+"""How long the events of an experiment outlive its end at least: by them is known what was done."""
 _HAVE_AGE = tuple(name for name, table in TABLES.items() if "at" in table.c and name not in _AGELESS)
 
 
@@ -62,6 +64,8 @@ class Retention(Base):
     ) -> dict[str, int]:
         """Delete rows by age, ``batch_rows`` a transaction, so that nobody waits long; the number of each table.
 
+        Events of an experiment under way stay, however old they are.
+
         Raises
         ------
         UsageError
@@ -81,7 +85,12 @@ class Retention(Base):
     def _purge_table(self, name: str, older_than: datetime, batch_rows: int) -> int:
         table = TABLES[name]
         (key,) = table.primary_key.columns
-        some = select(key).where(table.c.at < older_than).order_by(table.c.at).limit(batch_rows)
+        old = select(key).where(table.c.at < older_than)
+        if table is EVENTS:
+            ended = EXPERIMENTS.c.ended_at
+            is_alive = or_(ended.is_(None), ended >= older_than - _AFTER_END)
+            old = old.where(EVENTS.c.experiment.not_in(select(EXPERIMENTS.c.id).where(is_alive)))
+        some = old.order_by(table.c.at).limit(batch_rows)
         total = 0
         while True:
             with self._write() as connection:

@@ -17,7 +17,9 @@ class RetentionConfig(Settings):
         default=None, gt=0, description="Days until their texts and notes are deleted, and the rest stays."
     )
     history_days: float | None = Field(
-        default=None, gt=0, description="Days until drift runs and the audit log are deleted."
+        default=None,
+        gt=0,
+        description="Days until drift runs, the audit log and the events of ended experiments are deleted.",
     )
     every_s: float = Field(default=3600.0, gt=0, le=86_400, description="Seconds between two deletions.")
 

@@ -212,6 +212,22 @@ def test_what_a_killed_process_left_is_finished_by_the_next_step(store, begin):
     assert len(told) == 1
 
 
+def test_deletion_by_age_makes_no_move_happen_again(store, begin):
+    row, told = begin(store), []
+    run(store, 1, told)
+    moves = len(store.audit_log(target=row.id))
+    for hour in (300, 301):
+        store.purge(after(hour - 100), ["experiment_events"])
+        run(store, hour, told)
+    assert told == []
+    assert len(store.audit_log(target=row.id)) == moves
+    move_experiment(store, row.id, Move("stopped", "ops"), after(302))
+    store.purge(after(302.5), ["experiment_events"])
+    assert {one.kind for one in store.events(row.id)} >= {"running", "stopped"}
+    store.purge(after(402), ["experiment_events"])
+    assert store.events(row.id) == []
+
+
 def test_arms_that_do_not_get_their_share_are_told_of_once(store, begin, traffic):
     row, told = begin(store, challengers=[{"version": "v2", "weight": 0.5}], guards=[]), []
     source = traffic(store)
