@@ -2,7 +2,8 @@
 
 In the shadow stage all arms judge the same items, and pairs are compared; afterwards each subject sees one arm,
 and arms are compared as independent streams. Of a subject with many rows the first counts and no other, since its
-rows are alike; a request that names no subject is a subject of its own.
+rows are alike; a request that names no subject is a subject of its own. Failures have no subject and depend on the
+server more than on who asks, so every row counts for the error rate.
 
 Rows (``plain``) and rows with feedback (``labelled``) are two streams, each in its own order of time.
 """
@@ -90,6 +91,8 @@ class Streams:
         self._times[row.arm].append(max(0.0, row.latency_ms))
         values = values_of(row, None, self._threats, is_labelled=False)
         self._watch(row.arm, values, is_row=True)
+        if not self.is_paired:
+            self._observe(row.arm, {"error_rate": values.pop("error_rate")})
         self._count("plain", row, values)
 
     def add_labelled(self, row: PredictionRow, truth: str) -> None:
@@ -99,7 +102,7 @@ class Streams:
         self._count("labelled", row, values_of(row, truth, self._threats, is_labelled=True))
 
     def add_failures(self, arm: str, count: int) -> None:
-        """Take requests that an arm should have answered and could not; each is a subject of its own."""
+        """Take requests that an arm should have answered and could not; nobody knows whose they were."""
         if arm not in self.rows:
             return
         values = {"error_rate": 1.0}
@@ -114,15 +117,25 @@ class Streams:
     def _count(self, kind: str, row: PredictionRow, values: Values) -> None:
         """Count a row unless its subject was counted."""
         assert row.arm is not None
-        item = f"{row.request_id}/{row.item}"
-        is_row = self.config.unit == "row"
-        unit = item if is_row else f"s {row.subject}" if row.subject else f"r {row.request_id}"
         if self.is_paired:
-            self._pair(kind, item, unit, row.arm, values)
-        elif (is_row and kind == "plain") or self._seen[kind].add(unit):
+            self._pair(kind, row, row.arm, values)
+        elif self._is_new(kind, row):
             self._observe(row.arm, values)
             if kind == "plain":
                 self._weigh(row.arm)
+
+    def _is_new(self, kind: str, row: PredictionRow, of: str = "") -> bool:
+        """Whether a row is its subject's first, for an arm ``of`` where arms judge the same items.
+
+        Answers come once each, so of those of a request without a subject the first item counts, and nothing is
+        remembered of it: a set of all requests would grow for ever.
+        """
+        is_row = self.config.unit == "row"
+        if kind == "plain" and (is_row or not row.subject):
+            return is_row or row.item == 0
+        unit = f"s {row.subject}" if row.subject else f"r {row.request_id}"
+        name = f"{row.request_id}/{row.item}" if is_row else unit
+        return self._seen[kind].add(f"{of} {name}" if of else name)
 
     def _observe(self, arm: str, values: Values) -> None:
         """One row that counts, of an arm that had the item to itself."""
@@ -139,9 +152,9 @@ class Streams:
             if arm in (CHAMPION, challenger):
                 self._given[challenger].append(float(arm == challenger))
 
-    def _pair(self, kind: str, item: str, unit: str, arm: str, values: Values) -> None:
+    def _pair(self, kind: str, row: PredictionRow, arm: str, values: Values) -> None:
         """Bring together what the champion and its shadows said of one item."""
-        waiting = self._pairs[kind]
+        waiting, item = self._pairs[kind], f"{row.request_id}/{row.item}"
         entry = waiting.setdefault(item, {"values": {}, "done": []})
         entry["values"].setdefault(arm, values)
         first = entry["values"].get(CHAMPION)
@@ -149,7 +162,7 @@ class Streams:
             second = entry["values"].get(challenger)
             if second is None or challenger in entry["done"]:
                 continue
-            if self._seen[kind].add(f"{challenger} {unit}"):
+            if self._is_new(kind, row, challenger):
                 if not entry["done"]:
                     self._tally(CHAMPION, first)
                 self._tally(challenger, second)

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from demur.config import parse_settings
-from demur.serve.experiments import ExperimentsConfig, set_weights
+from demur.serve.experiments import ExperimentsConfig, Move, move_experiment, set_weights
 from demur.serve.experiments._evaluate import (
     Weights,
     current_weights,
@@ -135,6 +135,7 @@ def test_weights_are_known_also_when_old_events_are_gone(store, begin):
     assert weights_of(store, row, config, 0).changes == ((START, EVEN), (after(5), LATER))
     kept = [[at.isoformat(), weights] for at, weights in weight_changes(store, row)]
     row = store.update_experiment(row.id, state={**row.state, "weights": kept})
+    move_experiment(store, row.id, Move("stopped", "ops"), after(6))
     store.purge(after(60 * 24), ["experiment_events"])
     assert store.events(row.id) == []
     assert current_weights(store, row, config) == LATER

@@ -77,8 +77,8 @@ def test_of_a_subject_only_the_first_row_counts(config):
 
 def test_a_request_without_a_subject_is_its_own_and_its_items_count_once(config):
     streams = Streams(config, EVEN, is_paired=False)
-    for number in (1, 1, 2):
-        streams.add_prediction(answer(number, subject=None, item=streams.rows["champion"]))
+    for number, item in ((1, 0), (1, 1), (2, 0)):
+        streams.add_prediction(answer(number, subject=None, item=item))
     assert streams.tallies["champion"]["flag_rate"] == [2, 2.0]
 
 
@@ -99,7 +99,7 @@ def test_a_subject_that_changed_arms_counts_for_its_first(config):
     streams = Streams(config, EVEN, is_paired=False)
     streams.add_prediction(answer(1, "champion", subject="same"))
     streams.add_prediction(answer(2, "challenger", subject="same"))
-    assert streams.tallies["challenger"] == {}
+    assert streams.tallies["challenger"] == {"error_rate": [1, 0.0]}
 
 
 def test_pairs_are_brought_together_in_whatever_order_they_come(config):
@@ -235,3 +235,40 @@ def test_a_foreign_state_is_refused(config):
     del state["guards"]["challenger"][0]
     with pytest.raises(DataError, match="stop it and start a new one"):
         Streams.from_json(config, state)
+
+
+def test_errors_are_shares_of_all_requests_whoever_sent_them(make_config):
+    guards = [{"metric": "error_rate", "above_champion": 0.05}, {"metric": "error_rate", "at_most": 0.5}]
+    config = make_config(guards=guards, threat_labels=["hard_refusal"])
+    streams, random = Streams(config, EVEN, is_paired=False), np.random.default_rng(3)
+    rates, sent = {"champion": 0.01, "challenger": 0.2}, {"champion": [0, 0], "challenger": [0, 0]}
+    for number in range(8000):  # 20 subjects
+        subject = number % 20
+        arm = config.arms[subject % 2]
+        has_failed = random.random() < rates[arm]
+        sent[arm][0] += 1
+        sent[arm][1] += has_failed
+        if has_failed:
+            streams.add_failures(arm, 1)
+        else:
+            streams.add_prediction(answer(number, arm, subject=f"s{subject}"))
+    streams.flush()
+    assert {arm: streams.tallies[arm]["error_rate"] for arm in rates} == sent
+    above, at_most = streams.guards["challenger"]
+    assert above.test.result().low > 0.05
+    assert not at_most.test.result().is_rejected
+    assert streams.tallies["challenger"]["flag_rate"][0] == 10
+
+
+@pytest.mark.parametrize("is_paired", [False, True])
+def test_requests_without_a_subject_leave_nothing_behind(config, is_paired):
+    streams = Streams(config, EVEN, is_paired=is_paired)
+    for number in range(3000):
+        for item in (0, 1):
+            for arm in config.arms if is_paired else [config.arms[number % 2]]:
+                is_shadow = is_paired and arm != "champion"
+                row = answer(number, arm, subject=None, item=item, is_shadow=is_shadow)
+                streams.add_prediction(row)
+    assert streams.to_json()["seen"]["plain"]["n"] == 0
+    counted = {arm: streams.tallies[arm]["flag_rate"][0] for arm in config.arms}
+    assert counted == dict.fromkeys(config.arms, 3000 if is_paired else 1500)
