@@ -136,7 +136,7 @@ def test_weights_are_known_also_when_old_events_are_gone(store, begin):
     kept = [[at.isoformat(), weights] for at, weights in weight_changes(store, row)]
     row = store.update_experiment(row.id, state={**row.state, "weights": kept})
     move_experiment(store, row.id, Move("stopped", "ops"), after(6))
-    store.purge(after(60 * 24), ["experiment_events"])
+    store.purge(after(60 * 72), ["experiment_events"])
     assert store.events(row.id) == []
     assert current_weights(store, row, config) == LATER
 
