@@ -230,9 +230,10 @@ def test_a_folder_without_results_is_refused(tmp_path):
         write_report(tmp_path)
 
 
-def test_pictures_drawn_before_are_used_again(run_folder, drawn, monkeypatch):
+def test_pictures_drawn_before_are_used_again(small_run, monkeypatch):
+    drawn = draw_figures(small_run)
     monkeypatch.setattr("demur.report._html.draw_figures", lambda folder: pytest.fail("drawn anew"))
-    assert write_report(run_folder).stat().st_size > sum(picture.path.stat().st_size for picture in drawn)
+    assert write_report(small_run).stat().st_size > sum(picture.path.stat().st_size for picture in drawn)
 
 
 def test_pictures_of_other_results_are_drawn_anew(small_run, edit, monkeypatch):
