@@ -170,7 +170,8 @@ def send_subjects(store, at, n, name):
                 at=at + timedelta(seconds=number),
             )
         )
-        feedback.append(FeedbackRow(request_id=subject, task="refusal", label=truth, at=rows[-1].at))
+        said = {"task": "refusal", "label": truth, "key_id": f"k{number % 10}"}
+        feedback.append(FeedbackRow(request_id=subject, **said, at=rows[-1].at))
     store.add_predictions(rows)
     store.add_feedback(feedback)
 

@@ -148,6 +148,8 @@ def _contrast(one: DifferenceView) -> Contrast:
             "The difference is not the same throughout: intervals of different times do not meet.",
             "watch",
         )
+    elif is_known and one.confirmed_low <= 0 <= one.confirmed_high:
+        sentence, mood = f"Not confirmed: without the feedback of one key, {arm} less champion may be 0.", "watch"
     elif not is_known:
         sentence, mood = f"Not known yet which is better: the interval of {arm} less champion holds 0.", "watch"
     elif is_up == one.is_better_high:
@@ -159,6 +161,11 @@ def _contrast(one: DifferenceView) -> Contrast:
     chance = "<0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}"
     evidence = f"The interval holds the difference at all times together with {share(one.level, 0)} or more; "
     evidence += f"e-value {one.e_value:.3g}, always-valid p {chance}, {number(one.n)} {pairs}"
+    if (one.confirmed_low, one.confirmed_high) != (one.low, one.high):
+        evidence += (
+            f". Moves go by {_gap(one.metric, one.confirmed_low)} to {_gap(one.metric, one.confirmed_high)}, "
+            "which holds also without the feedback of any one key"
+        )
     return Contrast(
         one.arm, sentence, mood, box, (_gap(one.metric, -box.reach), _gap(one.metric, box.reach)), words, evidence
     )

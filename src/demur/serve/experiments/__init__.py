@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from demur.serve.experiments._show import ExperimentView as ExperimentView
     from demur.serve.experiments._show import Figure as Figure
     from demur.serve.experiments._show import GuardView as GuardView
+    from demur.serve.experiments._show import KeyView as KeyView
     from demur.serve.experiments._show import show_experiment as show_experiment
     from demur.serve.experiments._show import show_experiments as show_experiments
     from demur.serve.experiments._step import StepReport as StepReport
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = attach(
         "Figure": "_show",
         "GuardConfig": "_config",
         "GuardView": "_show",
+        "KeyView": "_show",
         "LiveExperiment": "_live",
         "Move": "_moves",
         "PromoteConfig": "_config",

@@ -149,6 +149,10 @@ class ExperimentConfig(Settings):
     sources: tuple[Literal["user", "judge", "people"], ...] = Field(
         default=("user", "judge", "people"), min_length=1, description="Whose feedback is taken as the truth."
     )
+    confirm_moves: bool = Field(
+        default=True,
+        description="Whether what moves by feedback must be shown without the users' labels of any one key too.",
+    )
     threat_labels: tuple[str, ...] | None = Field(
         default=None, description="Labels that are a threat; null: those of the task."
     )

@@ -170,7 +170,8 @@ class _Evaluator:
         ):
             if one.feedback.source in self.config.sources and self.weights.is_settled(one.prediction.at):
                 self.streams.set_weights("labelled", self.weights.at(one.feedback.at))
-                self.streams.add_labelled(one.prediction, one.feedback.label)
+                key = (one.feedback.key_id or "") if one.feedback.source == "user" else None
+                self.streams.add_labelled(one.prediction, one.feedback.label, key)
             taken += 1
             if taken >= self.settings.most_rows:
                 break

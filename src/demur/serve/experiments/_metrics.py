@@ -70,6 +70,11 @@ METRICS: Mapping[str, Metric] = {
 """Every metric by its name; all but ``latency_ms``, which is a time, are rates of outcomes 0 and 1."""
 
 
+def is_labelled(name: str) -> bool:
+    """Whether a metric, or the metric of a guard rail, takes feedback."""
+    return name in METRICS and METRICS[name].is_labelled
+
+
 def values_of(
     row: PredictionRow, truth: str | None, threats: frozenset[str], *, is_labelled: bool
 ) -> dict[str, float]:

@@ -142,8 +142,12 @@ def _change(store: Store, row: ExperimentRow, move: Move, now: datetime) -> Expe
 
 def slim_stage(saved: Mapping[str, Any]) -> dict[str, Any]:
     """The state of a stage that is over: its figures, without the memory of who was counted."""
-    streams = {name: one for name, one in saved["streams"].items() if name not in ("seen", "pairs")}
-    return {**saved, "streams": streams}
+    return {**saved, "streams": _slim_streams(saved["streams"])}
+
+
+def _slim_streams(streams: Mapping[str, Any]) -> dict[str, Any]:
+    slim = {name: one for name, one in streams.items() if name not in ("seen", "pairs")}
+    return slim if "without" not in slim else slim | {"without": [_slim_streams(one) for one in slim["without"]]}
 
 
 def _check_start(store: Store, row: ExperimentRow, config: ExperimentConfig) -> str:

@@ -12,13 +12,15 @@ from demur.errors import UsageError
 from demur.metrics import capital_bounds
 from demur.serve.experiments._config import CHAMPION, ExperimentConfig
 from demur.serve.experiments._evaluate import current_weights
-from demur.serve.experiments._guards import is_breached
 from demur.serve.experiments._metrics import METRICS
 from demur.serve.experiments._moves import config_of
 from demur.serve.experiments._streams import Streams
+from demur.serve.experiments._verdict import is_breached_by_all
 
 if TYPE_CHECKING:
     from demur.store import ExperimentRow, Store
+
+_SHOWN_KEYS = 10
 
 
 class Figure(BaseModel):
@@ -58,6 +60,8 @@ class DifferenceView(BaseModel):
     p_value: float
     n: int = Field(description="Blocks, or pairs.")
     is_consistent: bool
+    confirmed_low: float = Field(description="The smallest low, also without the users' labels of any one key.")
+    confirmed_high: float = Field(description="The largest high, likewise; experiments move by these two.")
 
 
 class GuardView(BaseModel):
@@ -69,7 +73,15 @@ class GuardView(BaseModel):
     low: float = Field(description="The rate, or its excess, is at least this.")
     n: int
     p_value: float | None = Field(description="Always-valid, of the bound; null for a bound on the excess.")
-    is_breached: bool
+    is_breached: bool = Field(description="Of labelled rates: also without the users' labels of any one key.")
+
+
+class KeyView(BaseModel):
+    """A key that users' labels came with."""
+
+    key: str | None
+    labels: int = Field(description="Labels of answers of this stage that came with it.")
+    share: float = Field(description="Of all users' labels.")
 
 
 class ExperimentView(BaseModel):
@@ -86,6 +98,9 @@ class ExperimentView(BaseModel):
     differences: list[DifferenceView]
     guards: list[GuardView]
     is_balanced: bool | None
+    keys: list[KeyView] = Field(
+        default=[], description="Who labelled most; nothing moves by the labels of one of them alone."
+    )
     figures_of: str | None = Field(description="The stage that the figures are of: shadow or running.")
     config: dict[str, Any]
     problem: str | None = Field(default=None, description="Why it cannot be read, where another version wrote it.")
@@ -128,6 +143,7 @@ def show_experiment(store: Store, row: ExperimentRow) -> ExperimentView:
         differences=[] if streams is None else [_difference(streams, arm) for arm in config.arms[1:]],
         guards=[] if streams is None else _guards(config, streams),
         is_balanced=None if streams is None else streams.is_balanced,
+        keys=[] if streams is None else _keys(streams),
         figures_of=stage,
         config={name: value for name, value in row.config.items() if name != "salt"},
     )
@@ -194,19 +210,29 @@ def _figure(config: ExperimentConfig, streams: Streams, arm: str, metric: str) -
 def _difference(streams: Streams, arm: str) -> DifferenceView:
     one = streams.tests[arm]
     found = one.test.result()
+    views = [each.tests[arm].test.result() for each in streams.views(one.metric)]
     return DifferenceView(
         arm=arm,
         metric=one.metric,
         is_better_high=METRICS[one.metric].is_better_high,
         is_paired=one.is_paired,
+        confirmed_low=min(each.low for each in views),
+        confirmed_high=max(each.high for each in views),
         **found.to_json(),
     )
+
+
+def _keys(streams: Streams) -> list[KeyView]:
+    total = sum(count for _, count in streams.keys.values())
+    most = sorted(streams.keys, key=lambda key: (-streams.keys[key][1], key))[:_SHOWN_KEYS]
+    counts = {key: streams.keys[key][1] for key in most}
+    return [KeyView(key=key or None, labels=count, share=count / total) for key, count in counts.items()]
 
 
 def _guards(config: ExperimentConfig, streams: Streams) -> list[GuardView]:
     views = []
     for arm, tests in streams.guards.items():
-        for guard, test in zip(config.guards, tests, strict=True):
+        for number, (guard, test) in enumerate(zip(config.guards, tests, strict=True)):
             found = test.test.result()
             views.append(
                 GuardView(
@@ -216,7 +242,7 @@ def _guards(config: ExperimentConfig, streams: Streams) -> list[GuardView]:
                     low=found.low,
                     n=found.n,
                     p_value=None if guard.at_most is None else found.p_value,
-                    is_breached=is_breached(guard, test),
+                    is_breached=is_breached_by_all(streams, arm, number),
                 )
             )
     return views

@@ -6,18 +6,23 @@ rows are alike; a request that names no subject is a subject of its own. Failure
 server more than on who asks, so every row counts for the error rate.
 
 Rows (``plain``) and rows with feedback (``labelled``) are two streams, each in its own order of time.
+
+Whoever holds a key may send false feedback, so the labelled stream is observed over again without each key:
+nothing that one key says, or is the first to say, reaches the observations without it. Keys are dealt into a few
+groups in the order in which they come, and a group is left out at a time: many keys cost no more than a few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from demur.errors import DataError
 from demur.metrics import SequentialMean, SequentialQuantile
 from demur.serve.experiments._config import CHAMPION, ExperimentConfig
 from demur.serve.experiments._guards import Bound, Comparison, new_comparison, new_guard, restore_tests
-from demur.serve.experiments._metrics import METRICS, values_of
+from demur.serve.experiments._metrics import METRICS, is_labelled, values_of
 from demur.serve.experiments._seen import SeenSet
 
 if TYPE_CHECKING:
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 _MOST_PAIRS = 1000
 """Items that wait for the answer of another arm; of more the oldest are let go."""
 BALANCE_LEVEL = 0.999
+KEY_GROUPS = 5
+"""Groups that users' keys are dealt into; each without which the labelled stream is observed too."""
 Values = dict[str, float]
 
 
@@ -62,6 +69,10 @@ class Streams:
         self._given: dict[str, list[float]] = {arm: [] for arm in challengers}
         self._seen = {"plain": SeenSet(), "labelled": SeenSet()}
         self._pairs: dict[str, dict[str, dict[str, Any]]] = {"plain": {}, "labelled": {}}
+        self.keys: dict[str, list[int]] = {}
+        """Users' key to its group and the labels that came with it."""
+        self.without: list[Streams] = []
+        """The labelled stream without each group of keys; none for a group that has said nothing."""
 
     def _new_balance(self, arm: str) -> SequentialMean:
         weights = self.weights["plain"]
@@ -75,6 +86,8 @@ class Streams:
         if dict(weights) == self.weights[kind]:
             return
         self.flush()
+        for view in self.without if kind == "labelled" else ():
+            view.set_weights(kind, weights)
         self.weights[kind] = dict(weights)
         for arm in self.config.arms[1:]:
             for one in self._comparisons(arm):
@@ -95,11 +108,49 @@ class Streams:
             self._observe(row.arm, {"error_rate": values.pop("error_rate")})
         self._count("plain", row, values)
 
-    def add_labelled(self, row: PredictionRow, truth: str) -> None:
-        """Take what is true of an answer."""
+    def add_labelled(self, row: PredictionRow, truth: str, key: str | None = None) -> None:
+        """Take what is true of an answer.
+
+        Parameters
+        ----------
+        key
+            The key of the user who says so, empty where there are none; None: people or a judge, who are trusted.
+        """
         if row.arm not in self.rows or row.is_shadow != (self.is_paired and row.arm != CHAMPION):
             return
+        group = None if key is None or not self.config.confirm_moves else self._group_of(key)
+        for number, one in enumerate(self.without):
+            if number != group:
+                one.add_labelled(row, truth)
         self._count("labelled", row, values_of(row, truth, self._threats, is_labelled=True))
+
+    def _group_of(self, key: str) -> int:
+        """The group of a user's key; the first of a group parts from what was said without it so far."""
+        entry = self.keys.setdefault(key, [len(self.keys) % KEY_GROUPS, 0])
+        entry[1] += 1
+        if entry[0] == len(self.without):
+            self.flush()
+            self.without.append(self._labelled_only())
+        return entry[0]
+
+    def _labelled_only(self) -> Streams:
+        """A copy of the labelled stream, which goes on by itself; its tests of other metrics are empty."""
+        made = Streams(self.config, self.weights["labelled"], is_paired=self.is_paired)
+        for arm, tallies in self.tallies.items():
+            made.tallies[arm] = {name: list(pair) for name, pair in tallies.items() if is_labelled(name)}
+        for arm, test in self.tests.items():
+            if is_labelled(test.metric):
+                made.tests[arm] = deepcopy(test)
+            for number, guard in enumerate(self.guards[arm]):
+                if is_labelled(self.config.guards[number].metric):
+                    made.guards[arm][number] = deepcopy(guard)
+        made._seen["labelled"] = deepcopy(self._seen["labelled"])
+        made._pairs["labelled"] = deepcopy(self._pairs["labelled"])
+        return made
+
+    def views(self, metric: str) -> list[Streams]:
+        """The observations that must all show what moves an experiment by a metric: all, and without each key."""
+        return [self, *self.without] if is_labelled(metric) else [self]
 
     def add_failures(self, arm: str, count: int) -> None:
         """Take requests that an arm should have answered and could not; nobody knows whose they were."""
@@ -204,6 +255,8 @@ class Streams:
         for arm, times in self._times.items():
             self.latency[arm].add_many(times)
             self._times[arm] = []
+        for view in self.without:
+            view.flush()
 
     # Figures and state
 
@@ -236,6 +289,9 @@ class Streams:
                 kind: [[item, one["values"], one["done"]] for item, one in waiting.items()]
                 for kind, waiting in self._pairs.items()
             },
+            # As a list, because a database may sort the keys of an object, and keys are dealt out as they came.
+            "keys": [[key, *entry] for key, entry in self.keys.items()],
+            "without": [one.to_json() for one in self.without],
         }
 
     @classmethod
@@ -264,6 +320,13 @@ class Streams:
                 made._pairs[kind] = {
                     item: {"values": dict(values), "done": list(done)} for item, values, done in waiting
                 }
+            made.keys = {str(key): [int(group), int(count)] for key, group, count in state.get("keys", [])}
+            if "without" in state:
+                made.without = [cls.from_json(config, one) for one in state["without"]]
+            elif config.confirm_moves and "user" in config.sources:  # older: nobody knows whose labels it has
+                made.without = [
+                    cls(config, made.weights["labelled"], is_paired=made.is_paired) for _ in range(KEY_GROUPS)
+                ]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"the state of experiment '{config.name}' cannot be read ({error}); stop it and start a new one"

@@ -35,7 +35,7 @@ def reach_verdict(
 
     Harm comes first: a guard rail that was passed by any challenger, then challengers that are all worse. A
     challenger is promoted only where arms get the shares they should and the difference has been the same
-    throughout.
+    throughout. What goes by feedback must be shown without the users' labels of any one key too.
 
     Parameters
     ----------
@@ -56,20 +56,28 @@ def reach_verdict(
 
 def _guard_breach(config: ExperimentConfig, streams: Streams) -> Verdict | None:
     for arm, tests in streams.guards.items():
-        for guard, test in zip(config.guards, tests, strict=True):
-            if is_breached(guard, test):
+        for number, (guard, test) in enumerate(zip(config.guards, tests, strict=True)):
+            if is_breached_by_all(streams, arm, number):
                 facts = {"guard": guard.model_dump(mode="json"), "result": test.test.result().to_json()}
                 return Verdict("rolled_back", f"{arm} passed a guard rail: {guard.title}", arm, facts)
     return None
+
+
+def is_breached_by_all(streams: Streams, arm: str, number: int) -> bool:
+    """Whether a guard rail, by its number, was passed by all observations that must show it."""
+    guard = streams.config.guards[number]
+    return all(is_breached(guard, one.guards[arm][number]) for one in streams.views(guard.metric))
 
 
 def _inferior(config: ExperimentConfig, streams: Streams) -> Verdict | None:
     """Every challenger was shown to be worse than the champion."""
     if config.roll_back.rule == "never":
         return None
-    results = {arm: one.test.result() for arm, one in streams.tests.items()}
-    if not all(gain_of(config.metric, one)[1] < -config.roll_back.margin for one in results.values()):
+    views = [{arm: test.test.result() for arm, test in one.tests.items()} for one in streams.views(config.metric)]
+    found = [one for results in views for one in results.values()]
+    if not all(gain_of(config.metric, one)[1] < -config.roll_back.margin for one in found):
         return None
+    results = views[0]
     facts = {"results": {arm: one.to_json() for arm, one in results.items()}}
     return Verdict("rolled_back", f"no challenger is as good as the champion by {config.metric}", None, facts)
 
@@ -89,16 +97,21 @@ def _winner(config: ExperimentConfig, streams: Streams, hours: float) -> Verdict
     least = rule.margin if rule.rule == "superior" else -rule.margin
     fit: dict[str, tuple[float, Mapping[str, Any]]] = {}
     for arm, one in streams.tests.items():
-        result = one.test.result()
-        low, high = gain_of(config.metric, result)
-        is_enough = min(streams.counted(arm), streams.counted(CHAMPION)) >= rule.min_rows
-        if is_enough and result.is_consistent and low > least:
-            fit[arm] = (low + high, result.to_json())
+        if all(_is_fit(config, each, arm, least) for each in streams.views(config.metric)):
+            result = one.test.result()
+            fit[arm] = (sum(gain_of(config.metric, result)), result.to_json())
     if not fit:
         return None
     best = max(fit, key=lambda arm: (fit[arm][0], arm))
     words = "better than the champion" if rule.rule == "superior" else "no worse than the champion"
     return Verdict("promoted", f"{best} is {words} by {config.metric}", best, {"result": fit[best][1]})
+
+
+def _is_fit(config: ExperimentConfig, view: Streams, arm: str, least: float) -> bool:
+    """Whether observations show that a challenger gains more than the least, with enough rows."""
+    result = view.tests[arm].test.result()
+    is_enough = min(view.counted(arm), view.counted(CHAMPION)) >= config.promote.min_rows
+    return is_enough and result.is_consistent and gain_of(config.metric, result)[0] > least
 
 
 def _too_long(config: ExperimentConfig, hours: float) -> Verdict | None:

@@ -120,6 +120,10 @@ class RolloutConfig(Settings):
     guards: tuple[GuardConfig, ...] | None = Field(
         default=None, max_length=16, description="Guard rails; null: those of every experiment."
     )
+    confirm_moves: bool = Field(
+        default=True,
+        description="Whether what moves by feedback must be shown without the users' labels of any one key too.",
+    )
     max_shadow_hours: float = Field(
         default=168.0, gt=0, description="Hours after which a shadow that saw too few rows is stopped."
     )

@@ -53,6 +53,7 @@ def start_rollout(
             champion_weight=1 - config.share,
             threat_labels=tuple(row.facts["threat_labels"]),
             sources=task.labels.sources,
+            confirm_moves=config.confirm_moves,
             promote=config.promote,
             roll_back=config.roll_back,
             shadow=config.shadow,

@@ -16,7 +16,8 @@ def difference(low, high, **values):
         "p_value": 0.0333,
         "n": 1234,
     }
-    return DifferenceView(**(given | {"is_consistent": True} | values))
+    given |= {"is_consistent": True} | values
+    return DifferenceView(**({"confirmed_low": given["low"], "confirmed_high": given["high"]} | given))
 
 
 def contrast_of(filled, **values):
@@ -76,3 +77,13 @@ def test_one_that_cannot_be_read_is_named_with_the_reason(filled):
     assert part.problem == "another version wrote it"
     _, (ended,) = view_experiments(replace(filled, experiments=[broken.model_copy(update={"stage": "stopped"})]))
     assert ended.result == "another version wrote it"
+
+
+def test_a_difference_that_one_key_makes_is_said_to_be_unconfirmed(filled):
+    found = contrast_of(filled, low=0.1, high=0.3, confirmed_low=-0.2, confirmed_high=0.4)
+    assert (found.mood, found.sentence) == (
+        "watch",
+        "Not confirmed: without the feedback of one key, new less champion may be 0.",
+    )
+    assert "Moves go by \N{MINUS SIGN}20.0 points to +40.0 points, which holds also without" in found.evidence
+    assert "Moves go by" not in contrast_of(filled, low=0.1, high=0.3).evidence

@@ -93,11 +93,16 @@ class Traffic:
         Version to the chance that its label is right.
     values
         Version to values of its rows, such as ``latency_ms``; a function is called with the generator.
+    key
+        The one key that all feedback comes with, empty: without; None: ten keys by turns.
+    source
+        Of all feedback.
     """
 
-    def __init__(self, store, seed=0, accuracy=None, values=None, rows_each=1):
+    def __init__(self, store, seed=0, accuracy=None, values=None, rows_each=1, key=None, source="user"):
         self.store, self.random = store, np.random.default_rng(seed)
         self.accuracy, self.values, self.rows_each = accuracy or {}, values or {}, rows_each
+        self.key, self.source = key, source
         self.router, self.n, self.seed = ExperimentRouter(store), 0, seed
         self.router.refresh()
 
@@ -115,12 +120,15 @@ class Traffic:
             rows += [(one.version, one.arm, True) for one in route.shadows]
             predictions += [self._row(request, subject, at, truth, (*row, route.experiment)) for row in rows]
             if self.random.random() < share_labelled:
-                feedback.append(
-                    FeedbackRow(id=f"f{request}", request_id=request, task="refusal", label=truth, at=at)
-                )
+                feedback.append(self._label(request, truth, at))
         self.store.add_predictions(predictions)
         self.store.add_feedback(feedback)
         return at
+
+    def _label(self, request, truth, at):
+        key = f"k{self.n % 10}" if self.key is None else self.key
+        values = {"request_id": request, "task": "refusal", "label": truth, "source": self.source, "at": at}
+        return FeedbackRow(id=f"f{request}", key_id=key or None, **values)
 
     def _row(self, request, subject, at, truth, how):
         version, arm, is_shadow, experiment = how

@@ -3,9 +3,17 @@ from datetime import timedelta
 
 import pytest
 
-from demur.serve.experiments import ExperimentsConfig, Move, StepReport, move_experiment, set_weights, step
+from demur.serve.experiments import (
+    ExperimentsConfig,
+    Move,
+    StepReport,
+    move_experiment,
+    set_weights,
+    show_experiment,
+    step,
+)
 from demur.serve.experiments import _step as module
-from demur.store import ModelRow, open_store
+from demur.store import FeedbackRow, ModelRow, open_store
 
 from .conftest import QUICK, START
 
@@ -263,3 +271,91 @@ def test_rows_wait_for_the_lag_by_default(store, begin, traffic):
     early = step(store, START + timedelta(minutes=2, seconds=20), ExperimentsConfig())
     late = step(store, START + timedelta(minutes=3), ExperimentsConfig())
     assert (early[0].rows, late[0].rows) == (0, 200)
+
+
+NO_WORSE = {"rule": "non_inferior", "margin": 0.03, "min_rows": 100, "min_hours": 1}
+MISSED = [
+    {"metric": "missed_threat_rate", "above_champion": 0.1},
+    {"metric": "missed_threat_rate", "at_most": 0.3},
+]
+
+
+def lie(store, favour, key="evil"):
+    """Feedback of one key on all answers: whatever ``favour`` answered was right, all else wrong."""
+    rows = store.predictions()
+    other = {"hard_refusal": "no_refusal", "no_refusal": "hard_refusal"}
+    lies = [
+        FeedbackRow(
+            id=f"{key}-{row.id}",
+            request_id=row.request_id,
+            task="refusal",
+            label=row.label if row.arm == favour else other[row.label],
+            key_id=key,
+            at=row.at - timedelta(milliseconds=1),  # before anybody else says anything
+        )
+        for row in rows
+    ]
+    store.add_feedback(lies)
+
+
+@pytest.mark.parametrize("stage", ["shadow", "running"])
+@pytest.mark.parametrize("key", ["k1", ""])
+@pytest.mark.parametrize("better", ["v1", "v2"])
+def test_one_key_decides_nothing_in_either_direction(store, begin, traffic, stage, key, better):
+    """Not a promotion, not that a challenger is given up, not a guard rail; a server without keys is one key."""
+    row = begin(store, stage, promote=NO_WORSE, guards=MISSED, shadow={"then": "wait"})
+    accuracy = {"v1": 0.6, "v2": 0.6, better: 0.98}
+    traffic(store, accuracy=accuracy, key=key).send(700, START, 3000)
+    assert run(store, 2)[0].stage == stage
+    found = show_experiment(store, store.experiment(row.id))
+    (difference,) = found.differences
+    assert not difference.low <= 0 <= difference.high
+    assert (difference.confirmed_low, difference.confirmed_high) == pytest.approx((-1, 1))
+    assert not any(guard.is_breached for guard in found.guards)
+    assert {one.key for one in found.keys} == {key or None}
+    assert sum(one.share for one in found.keys) == 1
+
+
+def test_where_the_one_key_is_trusted_it_decides(store, begin, traffic):
+    begin(store, promote=NO_WORSE, confirm_moves=False)
+    traffic(store, accuracy={"v1": 0.8, "v2": 0.98}, key="ours").send(700, START, 3000)
+    assert run(store, 2)[0].stage == "promoted"
+
+
+@pytest.mark.parametrize("source", ["people", "judge"])
+def test_what_people_or_a_judge_say_needs_no_second_key(store, begin, traffic, source):
+    row = begin(store, promote=NO_WORSE)
+    traffic(store, accuracy={"v1": 0.8, "v2": 0.98}, key="ours", source=source).send(700, START, 3000)
+    assert run(store, 2)[0].stage == "promoted"
+    (difference,) = show_experiment(store, store.experiment(row.id)).differences
+    assert (difference.confirmed_low, difference.confirmed_high) == (difference.low, difference.high)
+
+
+def test_a_key_that_speaks_first_of_every_answer_promotes_no_bad_challenger(store, begin, traffic):
+    """Ten honest keys label the same answers afterwards; what they say is counted without the first one."""
+    row = begin(store, promote=NO_WORSE, roll_back={"rule": "never"})
+    traffic(store, accuracy={"v1": 0.98, "v2": 0.7}).send(700, START, 3000)
+    lie(store, "challenger")
+    assert run(store, 2)[0].stage == "running"
+    (difference,) = show_experiment(store, store.experiment(row.id)).differences
+    assert difference.low > 0
+    assert difference.confirmed_low < -0.2
+
+
+@pytest.mark.parametrize("guards", [[], MISSED])
+def test_a_key_that_speaks_first_of_every_answer_gives_up_no_good_challenger(store, begin, traffic, guards):
+    """By the comparison and by guard rails on labelled rates."""
+    row = begin(store, guards=guards, roll_back={"rule": "never" if guards else "inferior"})
+    traffic(store, accuracy={"v1": 0.9, "v2": 0.98}).send(700, START, 3000)
+    lie(store, "champion")
+    assert run(store, 2)[0].stage == "running"
+    found = show_experiment(store, store.experiment(row.id))
+    assert found.differences[0].high < 0 < found.differences[0].confirmed_high
+    assert not any(one.is_breached for one in found.guards)
+
+
+@pytest.mark.parametrize(("accuracy", "guards"), [(0.98, []), (0.5, []), (0.5, MISSED)])
+def test_what_many_keys_say_still_decides(store, begin, traffic, accuracy, guards):
+    begin(store, promote=NO_WORSE, guards=guards)
+    traffic(store, accuracy={"v1": 0.8, "v2": accuracy}).send(700, START, 3000)
+    assert run(store, 2)[0].stage == ("promoted" if accuracy > 0.8 else "rolled_back")

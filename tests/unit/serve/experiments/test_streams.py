@@ -272,3 +272,45 @@ def test_requests_without_a_subject_leave_nothing_behind(config, is_paired):
     assert streams.to_json()["seen"]["plain"]["n"] == 0
     counted = {arm: streams.tallies[arm]["flag_rate"][0] for arm in config.arms}
     assert counted == dict.fromkeys(config.arms, 3000 if is_paired else 1500)
+
+
+@pytest.mark.parametrize("is_paired", [False, True])
+def test_what_is_observed_without_a_key_is_as_if_it_had_said_nothing(config, is_paired):
+    """To the last digit, also where the key spoke first of what others spoke of later; trusted labels stay."""
+    random = np.random.default_rng(0)
+    said = [
+        (int(random.integers(60)), ("k1", "k2", "k3", None)[random.integers(4)], random.random() < 0.5)
+        for _ in range(300)
+    ]
+    streams = Streams(config, EVEN, is_paired=is_paired)
+    alone = {key: Streams(config, EVEN, is_paired=is_paired) for key in ("k1", "k2", "k3")}
+    for number, key, is_threat in said:
+        truth = "hard_refusal" if is_threat else "no_refusal"
+        for arm in ("champion", "challenger") if is_paired else (("champion", "challenger")[number % 2],):
+            row = answer(number, arm, is_shadow=is_paired and arm != "champion", is_flagged=number % 3 == 0)
+            streams.add_labelled(row, truth, key)
+            for left_out, one in alone.items():
+                if left_out != key:
+                    one.add_labelled(row, truth)
+    assert len(streams.without) == 3
+    assert Streams.from_json(config, streams.to_json()).to_json() == streams.to_json()
+    for key, one in alone.items():
+        assert streams.without[streams.keys[key][0]].to_json() == one.to_json()
+
+
+def test_many_keys_are_left_out_by_groups(config):
+    streams = Streams(config, EVEN, is_paired=False)
+    for number in range(12):
+        streams.add_labelled(answer(number), "no_refusal", f"k{number}")
+    assert [group for group, _ in streams.keys.values()] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
+    assert [one.counted("champion") for one in streams.without] == [9, 9, 10, 10, 10]
+
+
+def test_a_state_from_before_keys_were_told_apart_decides_nothing_by_what_it_has(config):
+    streams = Streams(config, EVEN, is_paired=False)
+    feed(streams, 50)
+    state = {name: one for name, one in streams.to_json().items() if name not in ("keys", "without")}
+    found = Streams.from_json(config, state)
+    assert found.tests["challenger"].test.result() == streams.tests["challenger"].test.result()
+    assert [one.counted("champion") for one in found.views("accuracy")[1:]] == [0] * 5
+    assert found.views("flag_rate") == [found]

@@ -45,6 +45,7 @@ def test_a_challenger_begins_as_a_shadow(store, row):
     assert settings.weights == {"champion": 0.7, "challenger": 0.3}
     assert settings.threat_labels == ("hard_refusal", "soft_refusal")
     assert settings.promote.rule == "non_inferior"
+    assert settings.confirm_moves
     assert len(settings.guards) == 4
 
 
