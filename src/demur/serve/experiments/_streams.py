@@ -160,6 +160,7 @@ class Streams:
         for _ in range(count):
             self._watch(arm, values, is_row=True)
             if self.is_paired and arm != CHAMPION:
+                self._watch(arm, values, is_row=False)
                 self._compare_pair(arm, {"error_rate": 0.0}, values)
                 self._tally(arm, values)
             elif not self.is_paired:
@@ -204,7 +205,10 @@ class Streams:
                 self._given[challenger].append(float(arm == challenger))
 
     def _pair(self, kind: str, row: PredictionRow, arm: str, values: Values) -> None:
-        """Bring together what the champion and its shadows said of one item."""
+        """Bring together what the champion and its shadows said of one item.
+
+        Of a subject with many pairs the first counts, but for errors all do: a failure has no subject.
+        """
         waiting, item = self._pairs[kind], f"{row.request_id}/{row.item}"
         entry = waiting.setdefault(item, {"values": {}, "done": []})
         entry["values"].setdefault(arm, values)
@@ -213,12 +217,13 @@ class Streams:
             second = entry["values"].get(challenger)
             if second is None or challenger in entry["done"]:
                 continue
-            if self._is_new(kind, row, challenger):
-                if not entry["done"]:
-                    self._tally(CHAMPION, first)
-                self._tally(challenger, second)
-                self._watch(challenger, second, is_row=False)
-                self._compare_pair(challenger, first, second)
+            is_new = self._is_new(kind, row, challenger)
+            one, other = (first, second) if is_new else (_errors_of(first), _errors_of(second))
+            if not entry["done"]:
+                self._tally(CHAMPION, one)
+            self._tally(challenger, other)
+            self._watch(challenger, other, is_row=False)
+            self._compare_pair(challenger, one, other)
             entry["done"].append(challenger)
         if len(entry["done"]) == len(self.config.challengers):
             del waiting[item]
@@ -332,3 +337,8 @@ class Streams:
                 f"the state of experiment '{config.name}' cannot be read ({error}); stop it and start a new one"
             ) from None
         return made
+
+
+def _errors_of(values: Values) -> Values:
+    """What is known of a row beside whose it was: whether it was an error."""
+    return {name: value for name, value in values.items() if name == "error_rate"}

@@ -260,6 +260,31 @@ def test_errors_are_shares_of_all_requests_whoever_sent_them(make_config):
     assert streams.tallies["challenger"]["flag_rate"][0] == 10
 
 
+def test_errors_of_a_shadow_are_shares_of_all_items_it_should_have_judged(make_config):
+    bounds = [{"above_champion": 0.05}, {"at_most": 0.5, "unit": "subject"}, {"at_most": 0.05, "unit": "subject"}]
+    guards = [{"metric": "error_rate", **bound} for bound in bounds]
+    config = make_config(guards=guards, threat_labels=["hard_refusal"])
+
+    def shadow_of(rate):
+        streams, random, failed = Streams(config, EVEN, is_paired=True), np.random.default_rng(3), 0
+        for number in range(4000):
+            subject = f"s{number % 20}"
+            streams.add_prediction(answer(number, subject=subject))
+            if random.random() < rate:
+                streams.add_failures("challenger", 1)
+                failed += 1
+            else:
+                streams.add_prediction(answer(number, "challenger", subject=subject, is_shadow=True))
+        streams.flush()
+        assert streams.tallies["challenger"]["error_rate"] == [4000, failed]
+        assert streams.tallies["challenger"]["flag_rate"][0] == 20
+        above, *at_most = streams.guards["challenger"]
+        return above.test.result().low > 0.05, *(one.test.result().is_rejected for one in at_most)
+
+    assert shadow_of(0.01) == (False, False, False)
+    assert shadow_of(0.2) == (True, False, True)
+
+
 @pytest.mark.parametrize("is_paired", [False, True])
 def test_requests_without_a_subject_leave_nothing_behind(config, is_paired):
     streams = Streams(config, EVEN, is_paired=is_paired)
