@@ -60,7 +60,7 @@ def _of_store(found: Snapshot) -> list[Concern]:
         concerns.append(Concern(f"{share(errors / requests)} of requests failed.", "traffic"))
     watches = {watch.task: watch for watch in found.watches}
     for task, runs in found.runs.items():
-        if runs and (why := why_unwatched(watches.get(task), runs[0])):
+        if runs and (why := why_unwatched(watches.get(task), runs[0], found)):
             concerns.append(Concern(f"{task} is not watched for drift now: {why}.", "drift"))
         if runs and (is_alarm(runs[0]) or is_alarm(runs[0], "operation")):
             concerns.append(Concern(f"The last window of {task} raised an alarm.", "drift"))

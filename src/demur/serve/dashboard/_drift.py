@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from demur.serve.dashboard._answers import number
@@ -28,6 +28,8 @@ _TESTS = {
     "latency": "Latency",
     "errors": "Errors",
 }
+_MOST_WINDOWS = 2
+"""Of the longest times between two windows, so many may pass before the watch counts as ended."""
 _ESTIMATES = {"accuracy": "accuracy", "false_alarm": "false alarms", "missed_threat": "missed threats"}
 
 
@@ -63,13 +65,13 @@ def view_drift(found: Snapshot) -> list[DriftView]:
     watches = {one.task: one for one in found.watches}
     tasks = dict.fromkeys([*found.runs, *watches])
     return [
-        _view_task(task, watches.get(task), found.runs.get(task, []), found.at)
+        _view_task(task, watches.get(task), found.runs.get(task, []), found)
         for task in tasks
         if task in watches or found.runs.get(task)
     ]
 
 
-def why_unwatched(watch: TaskView | None, run: DriftRunRow) -> str | None:
+def why_unwatched(watch: TaskView | None, run: DriftRunRow, found: Snapshot) -> str | None:
     """Why the last window of a task says nothing of what is answered now; None where the watch goes on.
 
     Parameters
@@ -78,6 +80,8 @@ def why_unwatched(watch: TaskView | None, run: DriftRunRow) -> str | None:
         Of the task's champion; None where nobody watches it.
     run
         The last one.
+    found
+        What was answered since.
     """
     if watch is None:
         return "no monitor watches the task's champion"
@@ -85,7 +89,17 @@ def why_unwatched(watch: TaskView | None, run: DriftRunRow) -> str | None:
         return watch.note
     if run.window.get("version") != watch.version:
         return "that was another champion, and no window of this one was looked at yet"
+    if _is_overdue(run, found):
+        return "the monitor has not looked though answers came; see whether a controller runs, and its log"
     return None
+
+
+def _is_overdue(run: DriftRunRow, found: Snapshot) -> bool:
+    """Whether the monitor should have looked again long ago; answers of the last step may be too new for it."""
+    if found.window_s is None or found.at - run.at < timedelta(seconds=_MOST_WINDOWS * found.window_s):
+        return False
+    steps = list(zip(found.steps, found.tasks.get(run.task, []), strict=False))[:-1]
+    return any(step.answers for (begin, _), step in steps if begin >= run.at)
 
 
 def is_alarm(run: DriftRunRow, kind: str = "alarm") -> bool:
@@ -94,9 +108,9 @@ def is_alarm(run: DriftRunRow, kind: str = "alarm") -> bool:
     return bool(told.get("is_alarm")) if isinstance(told, Mapping) else False
 
 
-def _view_task(task: str, watch: TaskView | None, runs: Sequence[DriftRunRow], now: datetime) -> DriftView:
+def _view_task(task: str, watch: TaskView | None, runs: Sequence[DriftRunRow], found: Snapshot) -> DriftView:
     run = runs[0] if runs else None
-    sentence, mood = _say(watch, run, now)
+    sentence, mood = _say(watch, run, found)
     looks = [_look(one) for one in reversed(runs)]
     kinds = [one.style for one in looks]
     summary = f"The last {len(looks)} windows: {kinds.count('alarm')} with an alarm, {kinds.count('signal')} "
@@ -114,12 +128,12 @@ def _view_task(task: str, watch: TaskView | None, runs: Sequence[DriftRunRow], n
     )
 
 
-def _say(watch: TaskView | None, run: DriftRunRow | None, now: datetime) -> tuple[str, str]:
+def _say(watch: TaskView | None, run: DriftRunRow | None, found: Snapshot) -> tuple[str, str]:
     if run is None:
         note = None if watch is None else watch.note
         return f"No window was looked at yet{f': {note}' if note else ''}.", "watch"
-    sentence, mood = _say_run(run, now)
-    if why := why_unwatched(watch, run):
+    sentence, mood = _say_run(run, found.at)
+    if why := why_unwatched(watch, run, found):
         return f"Not watched now: {why}. Before that: {sentence}", "bad" if mood == "bad" else "watch"
     return sentence, mood
 

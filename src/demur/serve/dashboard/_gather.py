@@ -52,6 +52,8 @@ class Snapshot:
     flagged: list[PredictionRow] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     """Part of the page to why it could not be read."""
+    window_s: float | None = None
+    """Seconds after which the monitor looks at a window of few new answers too; None: it waits for enough."""
 
 
 def gather(

@@ -122,7 +122,9 @@ class _Desk:
         served = list(parts.pool.state.champions)
         has_texts = parts.config.text.log == "full"
         now = datetime.now(UTC)
-        return gather(parts.store, self._config, SPANS[span], now, served, has_texts=has_texts)
+        found = gather(parts.store, self._config, SPANS[span], now, served, has_texts=has_texts)
+        found.window_s = parts.config.monitor.window.max_s
+        return found
 
     def _draw(self, asked: Asked, snapshot: Snapshot | None, problem: str | None) -> bytes:
         state = self._parts.pool.state

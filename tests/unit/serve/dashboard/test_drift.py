@@ -10,7 +10,7 @@ from demur.config import parse_settings
 from demur.serve.dashboard._attention import find_concerns
 from demur.serve.dashboard._drift import is_alarm, view_drift
 from demur.serve.monitor import Monitor, MonitorConfig, show_tasks
-from demur.store import ModelRow, open_store
+from demur.store import ModelRow, StepSummary, open_store
 
 
 def of(empty, runs, watches=()):
@@ -103,6 +103,33 @@ def test_what_is_not_watched_now_is_never_green(filled, changes, why):
     said = [one.words for one in find_concerns(LOCAL, found)]
     assert any(one.startswith(f"prompt_risk is not watched for drift now: {why}") for one in said)
     assert not any("not watched" in one.words for one in find_concerns(LOCAL, filled))
+
+
+@pytest.mark.parametrize(
+    ("days", "answered", "window_s", "mood"),
+    [
+        (9, (-1800, -60), 86_400, "watch"),
+        (9, (-1800, -60), None, "good"),  # the monitor waits for enough rows, however long
+        (9, (), 86_400, "good"),  # nothing was answered that it could have looked at
+        (9, (0,), 86_400, "good"),  # or just now
+        (1, (-1800, -60), 86_400, "good"),
+    ],
+)
+def test_a_monitor_that_no_longer_looks_at_what_is_answered_is_no_watch(
+    filled, empty, days, answered, window_s, mood
+):
+    watches = [one for one in filled.watches if one.task == "prompt_risk"]
+    run = replace(filled.runs["prompt_risk"][0], at=NOON - timedelta(days=days))
+    steps = [
+        StepSummary(rows=3, sampled=3, labels={"safe": 3} if (begin - NOON).total_seconds() in answered else {})
+        for begin, _ in empty.steps
+    ]
+    tasks, runs = {"prompt_risk": steps}, {"prompt_risk": [run]}
+    found = replace(empty, tasks=tasks, runs=runs, watches=watches, window_s=window_s)
+    (view,) = view_drift(found)
+    assert view.mood == mood
+    assert view.sentence.startswith("Not watched now: the monitor has not looked") is (mood == "watch")
+    assert any("not watched" in one.words for one in find_concerns(LOCAL, found)) is (mood == "watch")
 
 
 def test_an_alarm_stays_one_when_the_watch_ends(filled):

@@ -3,16 +3,17 @@ import json
 import logging
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
 from starlette.responses import Response
-from tests.dashboards import add_traffic
+from tests.dashboards import add_traffic, drift_runs
 
 from demur.errors import StoreUnavailableError
 from demur.serve import dashboard
 from demur.serve.dashboard._session import Sessions
+from demur.serve.monitor._watch_state import WatchState, state_name
 
 HTML = {"accept": "text/html,application/xhtml+xml"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -241,6 +242,22 @@ def test_texts_are_shown_only_where_they_are_logged(make_guard):
         add_traffic(guard.parts.store, datetime.now(UTC), champions, requests=60, texts=True)
         page = guard.ask("GET", "/dashboard?span=day", "admin").text
         assert ("keep bread fresh" in page) is is_shown
+
+
+def test_a_task_whose_monitor_stopped_is_said_to_be_unwatched(make_guard):
+    for window_s, is_said in ((86_400, True), (None, False)):
+        guard = make_guard(monitor={"window": {"max_s": window_s}})
+        store, now = guard.parts.store, datetime.now(UTC)
+        champions = {row.task: row for row in store.models()}
+        add_traffic(store, now, champions, requests=60)
+        last, version = now - timedelta(days=9), champions["refusal"].version
+        watch = WatchState(version, last, last, last, reference="r").to_json()
+        store.change_monitor_state(state_name("refusal"), lambda _, kept=watch: kept)
+        (run,) = drift_runs("refusal", last, 1)
+        store.add_drift_run(replace(run, window=run.window | {"version": version}))
+        page = guard.ask("GET", "/dashboard?span=day", "admin").text
+        assert ("the monitor has not looked though answers came" in page) is is_said
+        assert "No drift in the last 250 answers, looked at 9 days ago." in page
 
 
 def test_there_need_be_no_dashboard(make_guard):
